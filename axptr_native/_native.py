@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""The C library: where it is, what it exports, and what it says of a fault.  Nothing else loads it."""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+import os
+import sys
+from ctypes import POINTER, c_char, c_char_p, c_int, c_int32, c_uint8, c_uint32, c_uint64, c_void_p
+
+from .errors import FaultError, FaultReason
+from .flags import MappingFlags
+
+ABI_VERSION = 1
+
+ADDRESS_MAX = 2 ** (8 * ctypes.sizeof(c_void_p)) - 1
+"""The highest address that a pointer can hold."""
+
+FAULTS_KEPT = 4
+MAP_SHARED, MAP_FIXED, MAP_POPULATE, MAP_RESERVE = 1, 2, 4, 8
+
+
+class Fault(ctypes.Structure):
+    """``axp_fault``."""
+
+    _fields_ = (
+        ("address", c_uint64),
+        ("transferred", c_uint64),
+        ("access", c_uint32),
+        ("reason", c_uint32),
+        ("signal", c_int32),
+        ("code", c_int32),
+    )
+
+
+class Handler(ctypes.Structure):
+    """``axp_handler``."""
+
+    _fields_ = (("address", c_void_p), ("ours", c_int32), ("flags", c_int32))
+
+
+class Symbol(ctypes.Structure):
+    """``axp_symbol``."""
+
+    _fields_ = (("symbol_start", c_void_p), ("file_start", c_void_p), ("name", c_char * 128), ("file", c_char * 512))
+
+
+# uintptr_t and size_t are c_void_p: a c_size_t costs 54 ns more an argument, and both take any int without a word, so
+# that callers check the range first either way.
+_word = c_void_p
+
+PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
+    ("axp_abi_version", c_uint32, ()),
+    ("axp_compiler", c_char_p, ()),
+    ("axp_take_fault", c_int, (POINTER(Fault),)),
+    ("axp_install", c_int, ()),
+    ("axp_handler_at", c_int, (c_int, c_uint32, POINTER(Handler))),
+    ("axp_symbol_at", c_int, (_word, POINTER(Symbol))),
+    ("axp_accessing_enter", c_int, ()),
+    ("axp_accessing_leave", c_int, ()),
+    ("axp_is_accessing", c_int, ()),
+    ("axp_raw_copy_from_user", c_int, (c_void_p, _word, _word)),
+    ("axp_copy_from_user", c_int, (c_void_p, _word, _word)),
+    ("axp_copy_to_user", c_int, (_word, c_void_p, _word)),
+    ("axp_copy_in_user", c_int, (_word, _word, _word)),
+    ("axp_fill_user", c_int, (_word, c_uint8, _word)),
+    ("axp_strnlen_user", c_int, (_word, _word, _word, POINTER(_word))),
+    ("axp_find_in_user", c_int, (_word, _word, c_void_p, _word, POINTER(_word))),
+    ("axp_find_nonzero_user", c_int, (_word, _word, POINTER(_word))),
+    ("axp_probe_read", c_int, (_word, _word, POINTER(_word))),
+    ("axp_probe_write", c_int, (_word, _word, POINTER(_word))),
+    ("axp_load", c_int, (_word, _word, c_void_p)),
+    ("axp_store", c_int, (_word, _word, c_void_p)),
+    ("axp_atomic_load", c_int, (_word, _word, c_void_p)),
+    ("axp_atomic_store", c_int, (_word, _word, c_void_p)),
+    ("axp_atomic_exchange", c_int, (_word, _word, c_void_p, c_void_p)),
+    ("axp_atomic_compare_exchange", c_int, (_word, _word, c_void_p, c_void_p, c_void_p)),
+    ("axp_atomic_fetch_add", c_int, (_word, _word, c_void_p, c_void_p)),
+    ("axp_atomic_fetch_and", c_int, (_word, _word, c_void_p, c_void_p)),
+    ("axp_atomic_fetch_or", c_int, (_word, _word, c_void_p, c_void_p)),
+    ("axp_atomic_fetch_xor", c_int, (_word, _word, c_void_p, c_void_p)),
+    ("axp_page_size", _word, ()),
+    ("axp_map", c_int, (_word, _word, c_uint32, c_uint32, c_int, c_uint64, POINTER(_word))),
+    ("axp_protect", c_int, (_word, _word, c_uint32)),
+    ("axp_unmap", c_int, (_word, _word)),
+    ("axp_populate", c_int, (_word, _word, c_uint32)),
+)
+"""Every function of ``axptr.h``: name, result, arguments."""
+
+_FILE_NAMES = {"win32": "axptr_native.dll", "darwin": "libaxptr_native.dylib"}
+
+
+def _find_library() -> str:
+    """Return the library's path: beside this file, or, in an editable install, where the package was installed to."""
+    name = _FILE_NAMES.get(sys.platform, "libaxptr_native.so")
+    folders = list(sys.modules[__package__].__path__)
+    for folder in folders:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            return path
+    raise ImportError(
+        f"{name} is not in {' or '.join(folders)}: the package has not been built. "
+        "Install it with 'pip install .' (which needs a C compiler); a source folder alone cannot be imported."
+    )
+
+
+def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
+    for name, result, arguments in PROTOTYPES:
+        function = library[name]
+        function.restype, function.argtypes = result, arguments
+        setattr(library, name, function)
+    return library
+
+
+def _load() -> tuple[ctypes.CDLL, ctypes.CDLL]:
+    path = _find_library()
+    keeping, dropping = _bind(ctypes.PyDLL(path)), _bind(ctypes.CDLL(path))
+    found = keeping.axp_abi_version()
+    if found != ABI_VERSION:
+        raise ImportError(
+            f"{path} has ABI version {found}, this package needs {ABI_VERSION}: install the package again."
+        )
+    return keeping, dropping
+
+
+lib, lib_dropping_gil = _load()
+"""The library, twice: its calls keep the GIL, which costs a small access nothing, or drop it."""
+
+
+def check_span(addr: int, size: int, access: MappingFlags) -> tuple[int, int]:
+    """Return both as plain ints.  ctypes would wrap them: 2**64 + 5 to 5.
+
+    Raises:
+        FaultError: The address is not one, or the span leaves the address space.
+        TypeError: One of them is not an integer.
+    """
+    if type(addr) is not int or type(size) is not int:
+        addr, size = int(operator.index(addr)), int(operator.index(size))
+    if not 0 <= addr <= ADDRESS_MAX or not 0 <= size <= ADDRESS_MAX + 1 - addr:
+        raise FaultError(addr, access, FaultReason.OUT_OF_RANGE, size=size)
+    return addr, size
+
+
+def fault_error(size: int | None = None, *, before: int = 0) -> FaultError:
+    """Take this thread's newest fault record and return its exception.
+
+    Args:
+        size: Bytes that the whole operation was asked for.
+        before: Bytes that it had done before the call that faulted.
+    """
+    fault = Fault()
+    if lib.axp_take_fault(fault) != 0:
+        raise AssertionError("an access failed with EFAULT and left no fault record")
+    return FaultError(
+        fault.address,
+        MappingFlags(fault.access),
+        FaultReason(fault.reason),
+        transferred=before + fault.transferred,
+        size=size,
+        signal=fault.signal or None,
+    )
+
+
+def check_status(status: int) -> None:
+    """Raise the OSError that a negative status stands for."""
+    if status != 0:
+        raise OSError(-status, os.strerror(-status))
+
+
+def install() -> None:
+    """Put the fault handlers on top.
+
+    Raises:
+        OSError: The system refused.
+    """
+    check_status(lib.axp_install())
+
+
+install()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""ctypes simple types as words in memory: how wide they are, and what Python value they hold."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from _ctypes import CFuncPtr
+from typing import Any, NamedTuple
+
+WIDTHS = (1, 2, 4, 8)
+
+_SIGNED, _UNSIGNED = "bhilq", "BHILQ"
+_POINTER_BASES = (ctypes._Pointer, CFuncPtr)
+_TEXT_POINTERS = "zZ"
+
+
+class Scalar(NamedTuple):
+    """How values of a ctypes type are held.
+
+    ``carrier`` is the type that holds them on our side: the type itself, or ``c_void_p`` for a pointer type, whose
+    own ``value`` or ``contents`` would be an unguarded access to what it points to.
+    """
+
+    ctype: type[Any]
+    carrier: type[Any]
+    width: int
+    is_integer: bool
+    is_native_integer: bool
+
+    def pack(self, value: Any) -> Any:
+        """Return a carrier that holds ``value``.
+
+        Raises:
+            TypeError: ``value`` is of the wrong type.
+            ValueError: ``value`` is an integer that does not fit.
+        """
+        if self.carrier is ctypes.c_void_p:
+            return self._pack_address(value)
+        packed = self.carrier(value)
+        if self.is_integer and packed.value != value:
+            raise ValueError(f"{value} does not fit {self.ctype.__name__}")
+        return packed
+
+    def wrap(self, value: int) -> Any:
+        """Return a carrier that holds the integer ``value`` modulo 2 to the power of its bits."""
+        return self.carrier(value)
+
+    def _pack_address(self, value: Any) -> ctypes.c_void_p:
+        if isinstance(value, (*_POINTER_BASES, ctypes.c_char_p, ctypes.c_wchar_p, ctypes.c_void_p)):
+            return ctypes.cast(value, ctypes.c_void_p)
+        if value is not None and not isinstance(value, int):
+            raise TypeError(f"{self.ctype.__name__} holds an address: an int, None or a pointer, not {value!r}")
+        packed = ctypes.c_void_p(value)
+        if (packed.value or 0) != (value or 0):
+            raise ValueError(f"{value} does not fit {self.ctype.__name__}")
+        return packed
+
+
+def scalar_of(ctype: Any) -> Scalar:
+    """Return how values of ``ctype`` are held.
+
+    Raises:
+        TypeError: ``ctype`` is not a ctypes simple or pointer type of 1, 2, 4 or 8 bytes.
+    """
+    scalar = _known.get(ctype)
+    if scalar is None:
+        scalar = _known[ctype] = _examine(ctype)
+    return scalar
+
+
+_known: dict[Any, Scalar] = {}
+
+
+def _examine(ctype: Any) -> Scalar:
+    if isinstance(ctype, type) and issubclass(ctype, _POINTER_BASES):
+        return Scalar(ctype, ctypes.c_void_p, ctypes.sizeof(ctype), is_integer=False, is_native_integer=False)
+    if not (isinstance(ctype, type) and issubclass(ctype, ctypes._SimpleCData)):
+        name = getattr(ctype, "__name__", repr(ctype))
+        raise TypeError(f"{name} is not a ctypes simple type; copy_struct_from_user() reads structures and arrays")
+    width = ctypes.sizeof(ctype)
+    code: str = ctype._type_  # type: ignore[attr-defined]
+    if code == "O":
+        raise TypeError("an object cannot be made from an address that is not trusted")
+    if width not in WIDTHS:
+        raise TypeError(f"{ctype.__name__} has {width} bytes: no single access is that wide")
+    if code in _TEXT_POINTERS or code == "P":
+        return Scalar(ctype, ctypes.c_void_p, width, is_integer=False, is_native_integer=False)
+    is_integer = code in _SIGNED + _UNSIGNED
+    return Scalar(ctype, ctype, width, is_integer, is_integer and _is_native(ctype))
+
+
+def _is_native(ctype: Any) -> bool:
+    """Return whether the type's bytes are in the machine's order."""
+    return bytes(ctype(1)) == (1).to_bytes(ctypes.sizeof(ctype), sys.byteorder)

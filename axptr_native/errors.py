@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""What goes wrong with user memory: one tree of exceptions, each with the errno that a kernel would return."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+from typing import Any
+
+from .addr import VirtAddr
+from .flags import MappingFlags
+
+__all__ = ["EncodingError", "FaultError", "FaultReason", "TooLongError", "UserMemoryError"]
+
+
+class FaultReason(enum.Enum):
+    """Why a byte could not be accessed."""
+
+    NOT_MAPPED = 1
+    """Nothing is mapped there (SIGSEGV, ``SEGV_MAPERR``)."""
+    NOT_PERMITTED = 2
+    """It is mapped, but not for this access (SIGSEGV, ``SEGV_ACCERR``)."""
+    BEYOND_END = 3
+    """A mapping past the end of its file or object (SIGBUS, ``BUS_ADRERR``)."""
+    NOT_CANONICAL = 4
+    """An address that the processor cannot form."""
+    MISALIGNED = 5
+    """An access off its natural boundary."""
+    REFUSED = 6
+    """A check or a pager said no."""
+    OUT_OF_RANGE = 7
+    """The address, or the address plus the size, lies outside the address space."""
+    HARDWARE = 8
+    """The memory itself failed (SIGBUS, ``BUS_MCEERR_AR``)."""
+    INJECTED = 9
+    """A simulated fault."""
+
+    def __str__(self) -> str:
+        return _REASON_TEXTS[self]
+
+
+_REASON_TEXTS = {
+    FaultReason.NOT_MAPPED: "not mapped",
+    FaultReason.NOT_PERMITTED: "not permitted",
+    FaultReason.BEYOND_END: "beyond the end of the file",
+    FaultReason.NOT_CANONICAL: "not a canonical address",
+    FaultReason.MISALIGNED: "misaligned",
+    FaultReason.REFUSED: "refused",
+    FaultReason.OUT_OF_RANGE: "out of the address space",
+    FaultReason.HARDWARE: "hardware memory error",
+    FaultReason.INJECTED: "injected fault",
+}
+
+_ACCESS_VERBS = {MappingFlags.READ: "read", MappingFlags.WRITE: "write", MappingFlags.EXECUTE: "execute"}
+
+
+def _verb(access: MappingFlags) -> str:
+    return " and ".join(verb for flag, verb in _ACCESS_VERBS.items() if flag in access) or "access"
+
+
+class UserMemoryError(OSError):
+    """User memory could not be used as asked; ``errno`` says why, as a system call would."""
+
+
+class FaultError(UserMemoryError):
+    """``EFAULT``: an access to user memory faulted, or was refused before it could.
+
+    Attributes:
+        address: The first byte that could not be accessed.
+        access: What was attempted there: READ, WRITE or EXECUTE.
+        transferred: Bytes done before it, exact. 0 for a single load, store or atomic, which is done or not done.
+        size: Bytes that were asked for, or None where that is not known.
+        reason: Why.
+        signal: The signal that the system raised, or None when the access was refused before touching memory.
+    """
+
+    def __init__(
+        self,
+        address: int,
+        access: MappingFlags,
+        reason: FaultReason,
+        *,
+        transferred: int = 0,
+        size: int | None = None,
+        signal: int | None = None,
+    ) -> None:
+        self.address = VirtAddr(address)
+        self.access = access
+        self.reason = reason
+        self.transferred = transferred
+        self.size = size
+        self.signal = signal
+        progress = "" if size is None else f" ({transferred} of {_plural(size, 'byte')} transferred)"
+        super().__init__(
+            errno.EFAULT,
+            f"{os.strerror(errno.EFAULT)}: cannot {_verb(access)} {self.address}: {reason}{progress}",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            _rebuild_fault_error,
+            (
+                type(self),
+                self.address,
+                self.access,
+                self.reason,
+                self.transferred,
+                self.size,
+                self.signal,
+            ),
+            self.__dict__,
+        )
+
+
+def _rebuild_fault_error(
+    cls: type[FaultError],
+    address: int,
+    access: MappingFlags,
+    reason: FaultReason,
+    transferred: int,
+    size: int | None,
+    signal: int | None,
+) -> FaultError:
+    return cls(address, access, reason, transferred=transferred, size=size, signal=signal)
+
+
+class EncodingError(UserMemoryError):
+    """``EILSEQ``: bytes that were read are not text; raised from the UnicodeDecodeError.
+
+    Attributes:
+        address: Where the text starts.
+    """
+
+    def __init__(self, address: int, detail: str) -> None:
+        self.address = VirtAddr(address)
+        self.detail = detail
+        super().__init__(errno.EILSEQ, f"{os.strerror(errno.EILSEQ)}: text at {self.address}: {detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.address, self.detail), self.__dict__
+
+
+class TooLongError(UserMemoryError):
+    """``ENAMETOOLONG``: there is no terminator within the limit.
+
+    Attributes:
+        address: Where the string starts.
+        limit: Elements that were searched.
+    """
+
+    def __init__(self, address: int, limit: int) -> None:
+        self.address = VirtAddr(address)
+        self.limit = limit
+        super().__init__(
+            errno.ENAMETOOLONG,
+            f"{os.strerror(errno.ENAMETOOLONG)}: no terminator within {_plural(limit, 'element')} at {self.address}",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.address, self.limit), self.__dict__
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

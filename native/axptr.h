@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * axptr.h: access to memory that is not trusted.
+ *
+ * The caller is the kernel; "user memory" is any address that it does not trust.  A hardware fault
+ * (SIGSEGV, SIGBUS) during one of these calls, inside the user span that was named, becomes -EFAULT.
+ * A fault anywhere else goes to whoever handled the signal before us.
+ *
+ * Rules of every function:
+ *
+ * - It returns 0 or a negative errno value.  Results come last, through pointers that end in _out, and
+ *   are written only on success unless the function says otherwise.
+ * - User addresses are uintptr_t.  Pointers are the caller's own memory: they must be good, and a fault
+ *   there is a bug that crashes.
+ * - Sizes are in bytes, counts in elements.  Size 0 succeeds and touches nothing, whatever the address.
+ * - A span that does not fit into the address space is refused (AXP_OUT_OF_RANGE) and nothing is touched.
+ * - After -EFAULT the calling thread has one more fault record, until axp_take_fault() takes it.
+ * - Everything may be called from any thread, before or after fork(), without registration.  Nothing
+ *   allocates and nothing waits for a lock.
+ * - errno, the alternate signal stack and the floating-point environment are left alone.  SIGSEGV and
+ *   SIGBUS are unblocked in a thread that accesses user memory: a blocked fault cannot be handled.
+ */
+#ifndef AXPTR_H
+#define AXPTR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define AXP_API __declspec(dllexport)
+#else
+#define AXP_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised by one with every incompatible change of this header. */
+#define AXP_ABI_VERSION 1
+
+/* What was attempted (axp_fault.access), and what a mapping allows.  The values are axptr's MappingFlags. */
+#define AXP_READ 1
+#define AXP_WRITE 2
+#define AXP_EXECUTE 4
+
+/* Why a span could not be accessed (axp_fault.reason). */
+#define AXP_NOT_MAPPED 1    /* nothing is mapped there */
+#define AXP_NOT_PERMITTED 2 /* mapped, but not for this access */
+#define AXP_BEYOND_END 3    /* a mapping past the end of its file or object */
+#define AXP_NOT_CANONICAL 4 /* not an address that the processor can form */
+#define AXP_MISALIGNED 5    /* an atomic access off its natural boundary */
+#define AXP_REFUSED 6       /* a check or a pager said no */
+#define AXP_OUT_OF_RANGE 7  /* start + size leaves the address space */
+#define AXP_HARDWARE 8      /* the memory itself failed */
+#define AXP_INJECTED 9      /* a simulated fault */
+
+typedef struct axp_fault {
+    uint64_t address;     /* the first byte that could not be accessed */
+    uint64_t transferred; /* bytes done before it, exact; 0 for a load, a store or an atomic */
+    uint32_t access;      /* AXP_READ or AXP_WRITE */
+    uint32_t reason;      /* AXP_NOT_MAPPED ... */
+    int32_t signal;       /* SIGSEGV or SIGBUS; 0 if refused before anything was touched */
+    int32_t code;         /* the signal's si_code */
+} axp_fault;
+
+/* The version of this header that the library was compiled with. */
+AXP_API uint32_t axp_abi_version(void);
+
+/* The compiler that built the library, for reports. */
+AXP_API const char *axp_compiler(void);
+
+/*
+ * Takes the calling thread's newest fault record.  The records are a stack of AXP_FAULTS_KEPT: code that
+ * interrupts the caller between the failing call and this one (a signal handler, a finalizer) takes its own
+ * and leaves the caller's.  -ENOENT if there is none.
+ */
+#define AXP_FAULTS_KEPT 4
+AXP_API int axp_take_fault(axp_fault *fault_out);
+
+/*
+ * Puts our handler on top for SIGSEGV and SIGBUS, now.  May be called at any time and any number of times.
+ * Without it a handler that somebody else has put on top is noticed at the first access after the next
+ * tick of the coarse clock (4 ms on most systems).
+ */
+AXP_API int axp_install(void);
+
+/* A signal's handlers as they are asked in turn. */
+typedef struct axp_handler {
+    uintptr_t address; /* 0: the default action; 1: the signal is ignored */
+    int32_t ours;      /* 1 if it is this library's */
+    int32_t flags;     /* sa_flags */
+} axp_handler;
+
+/* The handler at a depth: 0 is the one the system calls.  -ENOENT below the last, -EINVAL for a signal we do
+ * not handle. */
+AXP_API int axp_handler_at(int signal, uint32_t depth, axp_handler *handler_out);
+
+/* The dynamic symbol and the file that contain an address; both empty if the loader does not know. */
+typedef struct axp_symbol {
+    uintptr_t symbol_start;
+    uintptr_t file_start; /* where the file is loaded */
+    char name[128];
+    char file[512];
+} axp_symbol;
+
+AXP_API int axp_symbol_at(uintptr_t address, axp_symbol *symbol_out);
+
+/*
+ * The thread-local mark "accessing user memory" that is_accessing_user_memory() reports.  enter and leave
+ * nest.  It changes no fault's fate: only a span named in one of the calls below is guarded.
+ */
+AXP_API int axp_accessing_enter(void);
+AXP_API int axp_accessing_leave(void);
+AXP_API int axp_is_accessing(void); /* 1 between enter and leave, and inside a guarded access; else 0 */
+
+/* copy.c */
+
+/*
+ * On -EFAULT exactly fault.transferred bytes have arrived; what the rest of our buffer holds is unspecified.
+ * Source: Linux raw_copy_from_user.
+ */
+AXP_API int axp_raw_copy_from_user(void *to, uintptr_t from, size_t size);
+
+/* The same, and on -EFAULT the rest of our buffer is zeroed.  Source: Linux copy_from_user. */
+AXP_API int axp_copy_from_user(void *to, uintptr_t from, size_t size);
+
+/* On -EFAULT exactly fault.transferred bytes were written and nothing beyond them was changed.  Source: Linux
+ * copy_to_user. */
+AXP_API int axp_copy_to_user(uintptr_t to, const void *from, size_t size);
+
+/*
+ * Between two user spans, which may overlap (memmove).  On -EFAULT exactly fault.transferred bytes were
+ * written, and fault.access tells which span failed.  Nothing beyond them was changed, unless the spans
+ * overlap with to > from and the memory went away during the call.
+ */
+AXP_API int axp_copy_in_user(uintptr_t to, uintptr_t from, size_t size);
+
+/* On -EFAULT exactly fault.transferred bytes were filled.  Source: Linux clear_user, with any byte. */
+AXP_API int axp_fill_user(uintptr_t to, uint8_t byte, size_t size);
+
+/* scan.c */
+
+/*
+ * Elements before the first zero element, at most limit; limit itself if none of them is zero.  width is 1,
+ * 2, 4 or 8 bytes (-EINVAL otherwise).  No page after the one that holds the terminator is touched.
+ * fault.transferred counts the bytes of whole elements before the fault.
+ */
+AXP_API int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out);
+
+/*
+ * Offset of the first occurrence of needle; size if there is none.  An occurrence that lies before the first
+ * bad byte is found; without one, -EFAULT.
+ */
+AXP_API int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size,
+                             size_t *offset_out);
+
+/* Offset of the first byte that is not zero; size if all are.  -EFAULT only if no such byte comes before the
+ * fault. */
+AXP_API int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_out);
+
+/*
+ * Bytes that can be accessed from the start, at most size.  They do not fail: what stopped them is not
+ * reported. Writing is tried with an atomic exchange of one byte a page for itself: nothing changes.
+ */
+AXP_API int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out);
+AXP_API int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out);
+
+/* word.c: width is 1, 2, 4 or 8 bytes (-EINVAL otherwise), values in the machine's byte order. */
+
+/* One access of that width if the address is aligned to it; otherwise what the processor makes of it. */
+AXP_API int axp_load(uintptr_t from, size_t width, void *value_out);
+AXP_API int axp_store(uintptr_t to, size_t width, const void *value);
+
+/* Sequentially consistent.  Misaligned: AXP_MISALIGNED.  Arithmetic wraps.  All but load and store return
+ * what was there. */
+AXP_API int axp_atomic_load(uintptr_t from, size_t width, void *value_out);
+AXP_API int axp_atomic_store(uintptr_t to, size_t width, const void *value);
+AXP_API int axp_atomic_exchange(uintptr_t at, size_t width, const void *value, void *previous_out);
+AXP_API int axp_atomic_compare_exchange(uintptr_t at, size_t width, const void *expected, const void *desired,
+                                        void *previous_out);
+AXP_API int axp_atomic_fetch_add(uintptr_t at, size_t width, const void *operand, void *previous_out);
+AXP_API int axp_atomic_fetch_and(uintptr_t at, size_t width, const void *operand, void *previous_out);
+AXP_API int axp_atomic_fetch_or(uintptr_t at, size_t width, const void *operand, void *previous_out);
+AXP_API int axp_atomic_fetch_xor(uintptr_t at, size_t width, const void *operand, void *previous_out);
+
+/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access. */
+
+#define AXP_MAP_SHARED 1   /* writes reach the file and other processes */
+#define AXP_MAP_FIXED 2    /* exactly at start, in place of what is there; otherwise start is a hint */
+#define AXP_MAP_POPULATE 4 /* bring the pages in now, as far as there are any */
+#define AXP_MAP_RESERVE 8  /* address space only: no memory is set aside for it */
+
+AXP_API size_t axp_page_size(void);
+
+/* Maps size bytes of a file (of zeros if file is -1) from offset on. */
+AXP_API int axp_map(uintptr_t start, size_t size, uint32_t protection, uint32_t options, int file,
+                    uint64_t offset, uintptr_t *start_out);
+AXP_API int axp_protect(uintptr_t start, size_t size, uint32_t protection);
+AXP_API int axp_unmap(uintptr_t start, size_t size);
+
+/*
+ * Brings the pages in for this access (AXP_READ or AXP_WRITE).  -ENOMEM for a hole, -EINVAL where the access
+ * is not allowed, -EFAULT past the end of a file (without a fault record).  Source: Linux MADV_POPULATE_READ,
+ * MADV_POPULATE_WRITE.
+ */
+AXP_API int axp_populate(uintptr_t start, size_t size, uint32_t access);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

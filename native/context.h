@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* context.h: what the guard must know of a processor.  Nothing else in native/ names one. */
+#ifndef AXP_CONTEXT_H
+#define AXP_CONTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+/*
+ * Whether [start, last] holds an address that the processor cannot form, whose fault tells neither where nor
+ * why. x86-64: outside 48 bits, sign-extended.
+ */
+static inline int axp_leaves_canonical(uintptr_t start, uintptr_t last)
+{
+#if defined(__x86_64__)
+    uintptr_t limit = UINT64_C(1) << 47;
+
+    return last >= limit && start < 0 - limit;
+#else
+    (void)start;
+    (void)last;
+    return 0;
+#endif
+}
+
+/* Reloads the floating-point control state that the kernel reset when it called the handler: siglongjmp does
+ * not. */
+static inline void axp_restore_float_control(const ucontext_t *context)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    if (context->uc_mcontext.fpregs != NULL) {
+        uint32_t mxcsr = context->uc_mcontext.fpregs->mxcsr;
+        uint16_t control = context->uc_mcontext.fpregs->cwd;
+
+        __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+        __asm__ volatile("fldcw %0" : : "m"(control));
+    }
+#else
+    (void)context;
+#endif
+}
+
+/* A hash of the general registers: equal twice in a row means that nothing has moved. */
+static inline uint64_t axp_registers_hash(const ucontext_t *context)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    const unsigned char *bytes = (const unsigned char *)context->uc_mcontext.gregs;
+    size_t size = sizeof(context->uc_mcontext.gregs);
+#else
+    const unsigned char *bytes = (const unsigned char *)&context->uc_mcontext;
+    size_t size = sizeof(context->uc_mcontext);
+#endif
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+#endif

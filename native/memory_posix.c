@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* memory_posix.c: mapping and protecting memory. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guard.h"
+#include "page.h"
+
+size_t axp_page_bytes = 4096;
+
+__attribute__((constructor)) static void ask_page_size(void)
+{
+    long size = sysconf(_SC_PAGESIZE);
+
+    if (size > 0)
+        axp_page_bytes = (size_t)size;
+}
+
+size_t axp_page_size(void)
+{
+    return axp_page_bytes;
+}
+
+static int native_protection(uint32_t protection)
+{
+    return (protection & AXP_READ ? PROT_READ : 0) | (protection & AXP_WRITE ? PROT_WRITE : 0)
+           | (protection & AXP_EXECUTE ? PROT_EXEC : 0);
+}
+
+int axp_map(uintptr_t start, size_t size, uint32_t protection, uint32_t options, int file, uint64_t offset,
+            uintptr_t *start_out)
+{
+    int flags = options & AXP_MAP_SHARED ? MAP_SHARED : MAP_PRIVATE;
+    void *mapped;
+
+    if (file < 0)
+        flags |= MAP_ANONYMOUS;
+    if (options & AXP_MAP_FIXED)
+        flags |= MAP_FIXED;
+#if defined(MAP_POPULATE)
+    if (options & AXP_MAP_POPULATE)
+        flags |= MAP_POPULATE;
+#endif
+#if defined(MAP_NORESERVE)
+    if (options & AXP_MAP_RESERVE)
+        flags |= MAP_NORESERVE;
+#endif
+    if ((uint64_t)(off_t)offset != offset || (off_t)offset < 0)
+        return -EOVERFLOW;
+    mapped = mmap((void *)start, size, native_protection(protection), flags, file, (off_t)offset);
+    if (mapped == MAP_FAILED)
+        return -errno;
+    *start_out = (uintptr_t)mapped;
+    return 0;
+}
+
+int axp_protect(uintptr_t start, size_t size, uint32_t protection)
+{
+    return mprotect((void *)start, size, native_protection(protection)) == 0 ? 0 : -errno;
+}
+
+int axp_unmap(uintptr_t start, size_t size)
+{
+    return munmap((void *)start, size) == 0 ? 0 : -errno;
+}
+
+/* What a fault would have been to madvise. */
+static int errno_of(uint32_t reason)
+{
+    switch (reason) {
+    case AXP_NOT_MAPPED:
+    case AXP_NOT_CANONICAL:
+        return ENOMEM;
+    case AXP_NOT_PERMITTED:
+        return EINVAL;
+    default:
+        return EFAULT;
+    }
+}
+
+/* By hand, for systems that cannot be asked: the first byte of each page is tried, and the first bad one for
+ * its reason. */
+static int populate_by_touch(uintptr_t start, size_t size, uint32_t access)
+{
+    const uint8_t nothing = 0;
+    uint8_t seen;
+    size_t accessible;
+    axp_fault fault;
+    int result = access == AXP_WRITE ? axp_probe_write(start, size, &accessible)
+                                     : axp_probe_read(start, size, &accessible);
+
+    if (result == 0 && accessible < size)
+        result = access == AXP_WRITE ? axp_atomic_fetch_or(start + accessible, 1, &nothing, &seen)
+                                     : axp_load(start + accessible, 1, &seen);
+    if (result == -EFAULT && axp_take_fault(&fault) == 0)
+        return -errno_of(fault.reason);
+    return result;
+}
+
+int axp_populate(uintptr_t start, size_t size, uint32_t access)
+{
+    if ((access != AXP_READ && access != AXP_WRITE) || start % axp_page_bytes != 0)
+        return -EINVAL;
+#if defined(MADV_POPULATE_READ)
+    if (madvise((void *)start, size, access == AXP_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
+        return 0;
+    if (errno != EINVAL) /* which a kernel that does not know the advice says too */
+        return -errno;
+#endif
+    return populate_by_touch(start, size, access);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* scan.c: reading ahead until something is found, or until memory ends. */
+#include <errno.h>
+
+#include "guard.h"
+#include "page.h"
+#include "raw.h"
+
+typedef struct scan_attempt {
+    axp_attempt attempt; /* first: run() gets a pointer to it */
+    size_t width;
+    const void *needle;
+    size_t needle_size;
+    volatile size_t found; /* offset, or the span's size */
+} scan_attempt;
+
+static int refuse_overflow(const axp_span *span)
+{
+    return axp_span_overflows(span->start, span->size)
+               ? axp_refuse(span->start, span->access, AXP_OUT_OF_RANGE)
+               : 0;
+}
+
+static int run_and_report(scan_attempt *scan)
+{
+    if (axp_guarded(&scan->attempt) == 0)
+        return 0;
+    return axp_report(&scan->attempt.fault);
+}
+
+static int zero_byte_step(axp_attempt *attempt, size_t offset, size_t size)
+{
+    const void *zero = axp_raw_find_byte((const void *)(attempt->span.start + offset), 0, size);
+
+    if (zero == NULL)
+        return 0;
+    ((scan_attempt *)attempt)->found = (uintptr_t)zero - attempt->span.start;
+    return 1;
+}
+
+static void find_zero_byte(axp_attempt *attempt)
+{
+    axp_by_page(attempt, zero_byte_step);
+}
+
+/* One element; of a misaligned one a part may lie on the next page. */
+AXP_TOUCHES_USER static inline int is_zero(uintptr_t at, size_t width)
+{
+    switch (width) {
+    case 2:
+        return *(const volatile axp_any16 *)at == 0;
+    case 4:
+        return *(const volatile axp_any32 *)at == 0;
+    default:
+        return *(const volatile axp_any64 *)at == 0;
+    }
+}
+
+static inline void find_zero_element(axp_attempt *attempt, size_t width)
+{
+    const axp_span *span = &attempt->span;
+    size_t done = 0;
+
+    while (done < span->size && !is_zero(span->start + done, width))
+        attempt->done = done += width;
+    ((scan_attempt *)attempt)->found = done;
+}
+
+static void find_zero16(axp_attempt *attempt)
+{
+    find_zero_element(attempt, 2);
+}
+
+static void find_zero32(axp_attempt *attempt)
+{
+    find_zero_element(attempt, 4);
+}
+
+static void find_zero64(axp_attempt *attempt)
+{
+    find_zero_element(attempt, 8);
+}
+
+int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out)
+{
+    scan_attempt scan = {.attempt = {.span = {from, limit * width, AXP_READ}}, .found = limit * width};
+    int result;
+
+    switch (width) {
+    case 1:
+        scan.attempt.run = find_zero_byte;
+        break;
+    case 2:
+        scan.attempt.run = find_zero16;
+        break;
+    case 4:
+        scan.attempt.run = find_zero32;
+        break;
+    case 8:
+        scan.attempt.run = find_zero64;
+        break;
+    default:
+        return -EINVAL;
+    }
+    if (limit > SIZE_MAX / width)
+        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
+    result = refuse_overflow(&scan.attempt.span);
+    if (result == 0 && limit != 0)
+        result = run_and_report(&scan);
+    if (result == 0)
+        *count_out = scan.found / width;
+    return result;
+}
+
+static void find_needle(axp_attempt *attempt)
+{
+    scan_attempt *scan = (scan_attempt *)attempt;
+    const void *at = (const void *)attempt->span.start;
+    const void *match = axp_raw_find(at, attempt->span.size, scan->needle, scan->needle_size);
+
+    scan->found = match == NULL ? attempt->span.size : (uintptr_t)match - attempt->span.start;
+}
+
+static int touch_read_step(axp_attempt *attempt, size_t offset, size_t size)
+{
+    (void)size;
+    axp_touch_read(attempt->span.start + offset);
+    return 0;
+}
+
+static int touch_write_step(axp_attempt *attempt, size_t offset, size_t size)
+{
+    (void)size;
+    axp_touch_write(attempt->span.start + offset);
+    return 0;
+}
+
+static void touch_to_read(axp_attempt *attempt)
+{
+    axp_by_page(attempt, touch_read_step);
+}
+
+static void touch_to_write(axp_attempt *attempt)
+{
+    axp_by_page(attempt, touch_write_step);
+}
+
+/*
+ * libc's memmem looks where it likes.  When it faults the pages are walked for the first bad one, and what
+ * lies before it is searched.  If the walk finds nothing, since the memory is there by now, the fault stands
+ * as it was seen.
+ */
+int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size, size_t *offset_out)
+{
+    scan_attempt scan = {.attempt = {.span = {from, size, AXP_READ}},
+                         .needle = needle,
+                         .needle_size = needle_size,
+                         .found = size};
+    axp_attempt *attempt = &scan.attempt;
+    int failed = refuse_overflow(&attempt->span);
+    int faulted = 0;
+
+    if (failed)
+        return failed;
+    if (needle_size == 0)
+        scan.found = 0;
+    while (needle_size != 0 && needle_size <= attempt->span.size) {
+        attempt->run = find_needle;
+        if (axp_guarded(attempt) == 0)
+            break;
+        faulted = 1;
+        attempt->run = touch_to_read;
+        axp_guarded(attempt);
+        attempt->span.size = (size_t)(attempt->fault.address - from);
+    }
+    if (faulted && scan.found >= attempt->span.size) {
+        attempt->fault.transferred = attempt->span.size;
+        return axp_report(&attempt->fault);
+    }
+    *offset_out = scan.found;
+    return 0;
+}
+
+/* Blocks without an exit inside, which compilers vectorise, then the bytes of the block that is not zero. */
+AXP_TOUCHES_USER static size_t nonzero_offset(const unsigned char *at, size_t size)
+{
+    enum { BLOCK = 256 };
+    size_t offset = 0;
+
+    for (; size - offset >= BLOCK; offset += BLOCK) {
+        uint64_t seen = 0;
+
+        for (size_t i = 0; i < BLOCK; i += sizeof(uint64_t))
+            seen |= *(const axp_any64 *)(at + offset + i);
+        if (seen != 0)
+            break;
+    }
+    while (offset < size && at[offset] == 0)
+        offset++;
+    return offset;
+}
+
+static int nonzero_step(axp_attempt *attempt, size_t offset, size_t size)
+{
+    size_t at = nonzero_offset((const unsigned char *)(attempt->span.start + offset), size);
+
+    if (at == size)
+        return 0;
+    ((scan_attempt *)attempt)->found = offset + at;
+    return 1;
+}
+
+static void find_nonzero(axp_attempt *attempt)
+{
+    axp_by_page(attempt, nonzero_step);
+}
+
+int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_out)
+{
+    scan_attempt scan = {.attempt = {.span = {from, size, AXP_READ}, .run = find_nonzero}, .found = size};
+    int result = refuse_overflow(&scan.attempt.span);
+
+    if (result == 0 && size != 0)
+        result = run_and_report(&scan);
+    if (result == 0)
+        *offset_out = scan.found;
+    return result;
+}
+
+static int probe(axp_attempt *attempt, size_t *accessible_out)
+{
+    int result = refuse_overflow(&attempt->span);
+
+    if (result != 0)
+        return result;
+    if (attempt->span.size != 0)
+        axp_guarded(attempt);
+    *accessible_out = attempt->done;
+    return 0;
+}
+
+int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out)
+{
+    axp_attempt attempt = {.span = {from, size, AXP_READ}, .run = touch_to_read};
+
+    return probe(&attempt, accessible_out);
+}
+
+int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out)
+{
+    axp_attempt attempt = {.span = {to, size, AXP_WRITE}, .run = touch_to_write};
+
+    return probe(&attempt, accessible_out);
+}

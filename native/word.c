@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* word.c: one word, plain or atomic. */
+#include <errno.h>
+#include <string.h>
+
+#include "guard.h"
+#include "raw.h"
+
+typedef struct word_attempt {
+    axp_attempt attempt; /* first: run() gets a pointer to it */
+    uint64_t operand;    /* what is stored, compared with or added, whatever the width */
+    uint64_t desired;
+    uint64_t seen; /* what was there */
+} word_attempt;
+
+/* A run() that does an operation in the type of the span's width. */
+#define RUN_BY_WIDTH(name, operation)                       \
+    AXP_TOUCHES_USER static void name(axp_attempt *attempt) \
+    {                                                       \
+        word_attempt *word = (word_attempt *)attempt;       \
+        uintptr_t at = attempt->span.start;                 \
+                                                            \
+        switch (attempt->span.size) {                       \
+        case 1:                                             \
+            operation(uint8_t);                             \
+            break;                                          \
+        case 2:                                             \
+            operation(uint16_t);                            \
+            break;                                          \
+        case 4:                                             \
+            operation(uint32_t);                            \
+            break;                                          \
+        default:                                            \
+            operation(uint64_t);                            \
+            break;                                          \
+        }                                                   \
+    }
+
+/* Packed is one access where the processor can, and several where it cannot: only for what is misaligned. */
+#define PACKED(type) ((volatile struct { type value; } __attribute__((packed, may_alias)) *)at)
+
+#define LOAD(type) word->seen = *(const volatile type *)at
+#define LOAD_MISALIGNED(type) word->seen = PACKED(type)->value
+#define STORE(type) *(volatile type *)at = (type)word->operand
+#define STORE_MISALIGNED(type) PACKED(type)->value = (type)word->operand
+#define ATOMIC_LOAD(type) word->seen = __atomic_load_n((type *)at, __ATOMIC_SEQ_CST)
+#define ATOMIC_STORE(type) __atomic_store_n((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
+#define EXCHANGE(type) word->seen = __atomic_exchange_n((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
+#define FETCH_ADD(type) word->seen = __atomic_fetch_add((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
+#define FETCH_AND(type) word->seen = __atomic_fetch_and((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
+#define FETCH_OR(type) word->seen = __atomic_fetch_or((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
+#define FETCH_XOR(type) word->seen = __atomic_fetch_xor((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
+#define COMPARE_EXCHANGE(type)                                                                       \
+    do {                                                                                             \
+        type expected = (type)word->operand;                                                         \
+        __atomic_compare_exchange_n((type *)at, &expected, (type)word->desired, 0, __ATOMIC_SEQ_CST, \
+                                    __ATOMIC_SEQ_CST);                                               \
+        word->seen = expected;                                                                       \
+    } while (0)
+
+RUN_BY_WIDTH(load, LOAD)
+RUN_BY_WIDTH(load_misaligned, LOAD_MISALIGNED)
+RUN_BY_WIDTH(store, STORE)
+RUN_BY_WIDTH(store_misaligned, STORE_MISALIGNED)
+RUN_BY_WIDTH(atomic_load, ATOMIC_LOAD)
+RUN_BY_WIDTH(atomic_store, ATOMIC_STORE)
+RUN_BY_WIDTH(exchange, EXCHANGE)
+RUN_BY_WIDTH(compare_exchange, COMPARE_EXCHANGE)
+RUN_BY_WIDTH(fetch_add, FETCH_ADD)
+RUN_BY_WIDTH(fetch_and, FETCH_AND)
+RUN_BY_WIDTH(fetch_or, FETCH_OR)
+RUN_BY_WIDTH(fetch_xor, FETCH_XOR)
+
+/* Own memory of a width as a number and back; a number's low bytes begin elsewhere in memory on a big-endian
+ * machine. */
+static uint64_t number(const void *from, size_t width)
+{
+    uint64_t value = 0;
+    uint32_t value32;
+    uint16_t value16;
+
+    switch (width) {
+    case 1:
+        return *(const uint8_t *)from;
+    case 2:
+        memcpy(&value16, from, sizeof value16);
+        return value16;
+    case 4:
+        memcpy(&value32, from, sizeof value32);
+        return value32;
+    default:
+        memcpy(&value, from, sizeof value);
+        return value;
+    }
+}
+
+static void put_number(void *to, size_t width, uint64_t value)
+{
+    uint32_t value32 = (uint32_t)value;
+    uint16_t value16 = (uint16_t)value;
+    uint8_t value8 = (uint8_t)value;
+    const void *from = width == 1   ? (const void *)&value8
+                       : width == 2 ? (const void *)&value16
+                       : width == 4 ? (const void *)&value32
+                                    : (const void *)&value;
+
+    memcpy(to, from, width);
+}
+
+static int is_width(size_t width)
+{
+    return width == 1 || width == 2 || width == 4 || width == 8;
+}
+
+static int is_misaligned(const axp_span *span)
+{
+    return (span->start & (span->size - 1)) != 0;
+}
+
+/* operand and seen_out may be NULL where the operation has none. */
+static int run_and_report(word_attempt *word, const void *operand, void *seen_out)
+{
+    axp_attempt *attempt = &word->attempt;
+    size_t width = attempt->span.size;
+
+    if (!is_width(width))
+        return -EINVAL;
+    if (axp_span_overflows(attempt->span.start, width))
+        return axp_refuse(attempt->span.start, attempt->span.access, AXP_OUT_OF_RANGE);
+    if (operand != NULL)
+        word->operand = number(operand, width);
+    if (axp_guarded(attempt) != 0)
+        return axp_report(&attempt->fault);
+    if (seen_out != NULL)
+        put_number(seen_out, width, word->seen);
+    return 0;
+}
+
+int axp_load(uintptr_t from, size_t width, void *value_out)
+{
+    word_attempt word = {.attempt = {.span = {from, width, AXP_READ}, .run = load}};
+
+    if (is_misaligned(&word.attempt.span))
+        word.attempt.run = load_misaligned;
+    return run_and_report(&word, NULL, value_out);
+}
+
+int axp_store(uintptr_t to, size_t width, const void *value)
+{
+    word_attempt word = {.attempt = {.span = {to, width, AXP_WRITE}, .run = store}};
+
+    if (is_misaligned(&word.attempt.span))
+        word.attempt.run = store_misaligned;
+    return run_and_report(&word, value, NULL);
+}
+
+static int run_atomic(word_attempt *word, const void *operand, void *seen_out)
+{
+    const axp_span *span = &word->attempt.span;
+
+    if (is_width(span->size) && is_misaligned(span))
+        return axp_refuse(span->start, span->access, AXP_MISALIGNED);
+    return run_and_report(word, operand, seen_out);
+}
+
+int axp_atomic_load(uintptr_t from, size_t width, void *value_out)
+{
+    word_attempt word = {.attempt = {.span = {from, width, AXP_READ}, .run = atomic_load}};
+
+    return run_atomic(&word, NULL, value_out);
+}
+
+int axp_atomic_store(uintptr_t to, size_t width, const void *value)
+{
+    word_attempt word = {.attempt = {.span = {to, width, AXP_WRITE}, .run = atomic_store}};
+
+    return run_atomic(&word, value, NULL);
+}
+
+int axp_atomic_compare_exchange(uintptr_t at, size_t width, const void *expected, const void *desired,
+                                void *previous_out)
+{
+    word_attempt word = {.attempt = {.span = {at, width, AXP_WRITE}, .run = compare_exchange}};
+
+    if (is_width(width))
+        word.desired = number(desired, width);
+    return run_atomic(&word, expected, previous_out);
+}
+
+static int update(uintptr_t at, size_t width, void (*run)(axp_attempt *attempt), const void *operand,
+                  void *previous_out)
+{
+    word_attempt word = {.attempt = {.span = {at, width, AXP_WRITE}, .run = run}};
+
+    return run_atomic(&word, operand, previous_out);
+}
+
+int axp_atomic_exchange(uintptr_t at, size_t width, const void *value, void *previous_out)
+{
+    return update(at, width, exchange, value, previous_out);
+}
+
+int axp_atomic_fetch_add(uintptr_t at, size_t width, const void *operand, void *previous_out)
+{
+    return update(at, width, fetch_add, operand, previous_out);
+}
+
+int axp_atomic_fetch_and(uintptr_t at, size_t width, const void *operand, void *previous_out)
+{
+    return update(at, width, fetch_and, operand, previous_out);
+}
+
+int axp_atomic_fetch_or(uintptr_t at, size_t width, const void *operand, void *previous_out)
+{
+    return update(at, width, fetch_or, operand, previous_out);
+}
+
+int axp_atomic_fetch_xor(uintptr_t at, size_t width, const void *operand, void *previous_out)
+{
+    return update(at, width, fetch_xor, operand, previous_out);
+}
