@@ -92,16 +92,20 @@ _FILE_NAMES = {"win32": "axptr_native.dll", "darwin": "libaxptr_native.dylib"}
 
 
 def _find_library() -> str:
-    """Return the library's path: beside this file, or, in an editable install, where the package was installed to."""
+    """Return the library's path: beside this file, or in another folder that the package was installed to.
+
+    An editable install leaves the sources where they are, and so does starting Python in a checkout, whose folder then
+    hides the installed package.
+    """
     name = _FILE_NAMES.get(sys.platform, "libaxptr_native.so")
-    folders = list(sys.modules[__package__].__path__)
+    folders = [*sys.modules[__package__].__path__, *(os.path.join(entry, __package__) for entry in sys.path)]
     for folder in folders:
         path = os.path.join(folder, name)
         if os.path.exists(path):
             return path
     raise ImportError(
-        f"{name} is not in {' or '.join(folders)}: the package has not been built. "
-        "Install it with 'pip install .' (which needs a C compiler); a source folder alone cannot be imported."
+        f"{name} is neither in {folders[0]} nor in another installed copy of the package: it has not been built. "
+        "Install the package with 'pip install .', which needs a C compiler."
     )
 
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 import ctypes
 import sys
 from _ctypes import CFuncPtr
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from typing import Any
 
 WIDTHS = (1, 2, 4, 8)
 
@@ -15,18 +18,21 @@ _POINTER_BASES = (ctypes._Pointer, CFuncPtr)
 _TEXT_POINTERS = "zZ"
 
 
-class Scalar(NamedTuple):
+class Scalar:
     """How values of a ctypes type are held.
 
-    ``carrier`` is the type that holds them on our side: the type itself, or ``c_void_p`` for a pointer type, whose
-    own ``value`` or ``contents`` would be an unguarded access to what it points to.
+    ``carrier`` is the type that holds them on our side: the type itself, or ``c_void_p`` for a pointer type, whose own
+    ``value`` or ``contents`` would be an unguarded access to what it points to.
     """
 
-    ctype: type[Any]
-    carrier: type[Any]
-    width: int
-    is_integer: bool
-    is_native_integer: bool
+    __slots__ = ("carrier", "ctype", "is_integer", "is_native_integer", "width")
+
+    def __init__(self, ctype: type[Any], carrier: type[Any], *, is_integer: bool = False) -> None:
+        self.ctype = ctype
+        self.carrier = carrier
+        self.width = ctypes.sizeof(ctype)
+        self.is_integer = is_integer
+        self.is_native_integer = is_integer and bytes(ctype(1)) == (1).to_bytes(self.width, sys.byteorder)
 
     def pack(self, value: Any) -> Any:
         """Return a carrier that holds ``value``.
@@ -74,7 +80,7 @@ _known: dict[Any, Scalar] = {}
 
 def _examine(ctype: Any) -> Scalar:
     if isinstance(ctype, type) and issubclass(ctype, _POINTER_BASES):
-        return Scalar(ctype, ctypes.c_void_p, ctypes.sizeof(ctype), is_integer=False, is_native_integer=False)
+        return Scalar(ctype, ctypes.c_void_p)
     if not (isinstance(ctype, type) and issubclass(ctype, ctypes._SimpleCData)):
         name = getattr(ctype, "__name__", repr(ctype))
         raise TypeError(f"{name} is not a ctypes simple type; copy_struct_from_user() reads structures and arrays")
@@ -85,11 +91,5 @@ def _examine(ctype: Any) -> Scalar:
     if width not in WIDTHS:
         raise TypeError(f"{ctype.__name__} has {width} bytes: no single access is that wide")
     if code in _TEXT_POINTERS or code == "P":
-        return Scalar(ctype, ctypes.c_void_p, width, is_integer=False, is_native_integer=False)
-    is_integer = code in _SIGNED + _UNSIGNED
-    return Scalar(ctype, ctype, width, is_integer, is_integer and _is_native(ctype))
-
-
-def _is_native(ctype: Any) -> bool:
-    """Return whether the type's bytes are in the machine's order."""
-    return bytes(ctype(1)) == (1).to_bytes(ctypes.sizeof(ctype), sys.byteorder)
+        return Scalar(ctype, ctypes.c_void_p)
+    return Scalar(ctype, ctype, is_integer=code in _SIGNED + _UNSIGNED)

@@ -11,11 +11,14 @@ a value that will not do come before anything is touched.
 from __future__ import annotations
 
 from ctypes import addressof
-from typing import Any
 
 from ._native import check_span, fault_error, lib
 from ._scalar import Scalar, scalar_of
 from .flags import MappingFlags
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["compare_exchange", "exchange", "fetch_add", "fetch_and", "fetch_or", "fetch_xor", "load", "store"]
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 import enum
 import errno
 import os
-from typing import Any
 
 from .addr import VirtAddr
 from .flags import MappingFlags
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["EncodingError", "FaultError", "FaultReason", "TooLongError", "UserMemoryError"]
 

@@ -4,40 +4,74 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
 
 from . import _native
 from ._native import lib
 from ._symbols import symbol_name
 
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeVar
+
+    _Parameters = ParamSpec("_Parameters")
+    _Result = TypeVar("_Result")
+
 __all__ = ["SignalHandler", "SignalStatus", "access_user_memory", "install", "is_accessing_user_memory", "status"]
 
-HANDLED = (signals.SIGSEGV, signals.SIGBUS)
+_HANDLED = (signals.SIGSEGV, signals.SIGBUS)
 
-_Parameters = ParamSpec("_Parameters")
-_Result = TypeVar("_Result")
-
-
-class SignalHandler(NamedTuple):
-    """One handler of a signal."""
-
-    name: str
-    """Its symbol and file, as far as they can be told: ``faulthandler_fatal_error in python3.13``."""
-    address: int
-    """Where it is: 0 for the default action, 1 for a signal that is ignored."""
-    ours: bool
-    """Whether it is this library's."""
+_ACTIONS = {0: "default action", 1: "ignored"}
 
 
-class SignalStatus(NamedTuple):
-    """Who handles a signal."""
+class SignalHandler:
+    """One handler of a signal.
 
-    signal: signals.Signals
-    on_top: bool
-    """Whether this library's handler is the one that the system calls."""
-    handlers: tuple[SignalHandler, ...]
-    """The handlers as they are asked in turn.  What one that is not ours passes a signal on to is not known."""
+    Attributes:
+        address: Where it is: 0 for the default action, 1 for a signal that is ignored.
+        ours: Whether it is this library's.
+    """
+
+    __slots__ = ("address", "ours")
+
+    def __init__(self, address: int, ours: bool) -> None:
+        self.address = address
+        self.ours = ours
+
+    @property
+    def name(self) -> str:
+        """Its symbol and file, as far as they can be told: ``faulthandler_fatal_error in python3.13``.
+
+        Looked up each time, which may read the file's symbol table (some 30 ms for the interpreter's).
+        """
+        return _ACTIONS.get(self.address) or symbol_name(self.address)
+
+    def __repr__(self) -> str:
+        return f"<SignalHandler {self.name}{' (ours)' * self.ours}>"
+
+
+class SignalStatus:
+    """Who handles a signal.
+
+    Attributes:
+        signal: The signal.
+        handlers: The handlers as they are asked in turn, at least one.  What one that is not ours passes a signal on to
+            is not known.
+    """
+
+    __slots__ = ("handlers", "signal")
+
+    def __init__(self, signal: signals.Signals, handlers: tuple[SignalHandler, ...]) -> None:
+        self.signal = signal
+        self.handlers = handlers
+
+    @property
+    def on_top(self) -> bool:
+        """Whether this library's handler is the one that the system calls."""
+        return self.handlers[0].ours
+
+    def __repr__(self) -> str:
+        return f"<SignalStatus {self.signal.name}: {self.handlers}>"
 
 
 def install() -> dict[signals.Signals, SignalStatus]:
@@ -56,25 +90,17 @@ def install() -> dict[signals.Signals, SignalStatus]:
 
 def status() -> dict[signals.Signals, SignalStatus]:
     """Return, for SIGSEGV and SIGBUS, who handles it.  Changes nothing."""
-    return {signal: SignalStatus(signal, (found := _handlers(signal))[0].ours, found) for signal in HANDLED}
+    return {signal: SignalStatus(signal, _handlers(signal)) for signal in _HANDLED}
 
 
 def _handlers(signal: signals.Signals) -> tuple[SignalHandler, ...]:
     found: list[SignalHandler] = []
     handler = _native.Handler()
     while lib.axp_handler_at(signal, len(found), handler) == 0:
-        address = handler.address or 0
-        found.append(SignalHandler(_name(address), address, bool(handler.ours)))
-        if address in _ACTIONS:
+        found.append(SignalHandler(handler.address or 0, bool(handler.ours)))
+        if found[-1].address in _ACTIONS:
             break
     return tuple(found)
-
-
-_ACTIONS = {0: "default action", 1: "ignored"}
-
-
-def _name(address: int) -> str:
-    return _ACTIONS.get(address) or symbol_name(address)
 
 
 def is_accessing_user_memory() -> bool:

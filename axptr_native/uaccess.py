@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._buffer import BYTES_HEADER, BorrowedBuffer
 from ._native import check_span, fault_error, lib, lib_dropping_gil
@@ -22,8 +21,13 @@ from ._scalar import scalar_of
 from .errors import TooLongError, UserMemoryError
 from .flags import MappingFlags
 
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from _typeshed import ReadableBuffer, WriteableBuffer
+
+    _Data = TypeVar("_Data", bound="Structure | Union | Array[Any] | _SimpleCData[Any]")
 
 __all__ = [
     "check_zeroed_user",
@@ -45,8 +49,6 @@ __all__ = [
 # Beside one busy thread, dropping the GIL costs a small read 160 to 400 us; keeping it for 1 MiB holds it 20 us.
 _DROP_GIL = 1 << 20
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
-
-_Data = TypeVar("_Data", bound="Structure | Union | Array[Any] | _SimpleCData[Any]")
 
 
 def _lib(size: int) -> CDLL:
