@@ -192,6 +192,7 @@ static void pass_on(int signal, siginfo_t *info, void *context)
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     uintptr_t outer_stack = thread.passing_stack;
     unsigned outer_depth = thread.passing_depth;
+    guard_frame *suspended = thread.innermost;
     int fault = is_fault(info);
     unsigned depth = 0;
     struct sigaction below;
@@ -219,10 +220,12 @@ static void pass_on(int signal, siginfo_t *info, void *context)
     }
     thread.passing_stack = here;
     thread.passing_depth = depth + 1;
+    thread.innermost = NULL; /* what happens in there is not the attempt's */
     if (below.sa_flags & SA_SIGINFO)
         below.sa_sigaction(signal, info, context);
     else
         below.sa_handler(signal);
+    thread.innermost = suspended;
     thread.passing_stack = outer_stack;
     thread.passing_depth = outer_depth;
 }
