@@ -41,7 +41,7 @@ def test_the_problem_is_real(number: str, code: str, tmp_path: Path) -> None:
 
 
 def test_the_message_in_the_readme_is_the_real_one(tmp_path: Path) -> None:
-    """The comment beside print() shows what is printed, but for the address."""
+    """The comment above print() shows what is printed, but for the address."""
     code = next(code for _, code in PYTHON if "# [Errno 14]" in code)
     shown = code.partition("# [Errno")[2].partition("\n")[0]
     printed = run(code, tmp_path).stdout.strip()
