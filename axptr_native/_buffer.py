@@ -4,68 +4,32 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int, c_ssize_t, c_void_p, py_object
-from types import TracebackType
+from ctypes import POINTER, c_int, c_ssize_t, c_void_p, py_object
 
 BYTES_HEADER = bytes.__basicsize__ - 1
 """From the start of a bytes object to its first byte; the header counts the terminator."""
 
-_SIMPLE, _WRITABLE = 0, 1
+# Finds the buffer and lets go of it in one call, which nothing can interrupt.  Stable ABI, deprecated because what it
+# finds may move; it does not while a memoryview holds it.
+_find = ctypes.PYFUNCTYPE(c_int, py_object, POINTER(c_void_p), POINTER(c_ssize_t))(
+    ("PyObject_AsReadBuffer", ctypes.pythonapi)
+)
 
 
-class _Buffer(ctypes.Structure):
-    """CPython's ``Py_buffer``."""
+def locate(view: memoryview, *, writable: bool) -> tuple[int, int]:
+    """Return the address and the size in bytes of what a memoryview holds; valid until the view is released.
 
-    _fields_ = (
-        ("buf", c_void_p),
-        ("obj", c_void_p),
-        ("len", c_ssize_t),
-        ("itemsize", c_ssize_t),
-        ("readonly", c_int),
-        ("ndim", c_int),
-        ("format", c_char_p),
-        ("shape", c_void_p),
-        ("strides", c_void_p),
-        ("suboffsets", c_void_p),
-        ("internal", c_void_p),
-    )
-
-
-_get_buffer = ctypes.PYFUNCTYPE(c_int, py_object, POINTER(_Buffer), c_int)(("PyObject_GetBuffer", ctypes.pythonapi))
-_release_buffer = ctypes.PYFUNCTYPE(None, POINTER(_Buffer))(("PyBuffer_Release", ctypes.pythonapi))
-
-
-class BorrowedBuffer:
-    """A context in which an object's buffer stays where it is: ``address`` and ``size`` in bytes.
-
-    ctypes itself lends only writable buffers (``from_buffer``); copying the others would double a large mapping.
+    ctypes itself tells the address of writable buffers only (``from_buffer``); copying the others would double a
+    large mapping.
 
     Raises:
-        TypeError: ``obj`` has no buffer, or a read-only one where a writable one is needed.
-        BufferError: The buffer is not contiguous.
+        TypeError: It is read-only, and ``writable`` is asked for.
+        BufferError: It is not contiguous.
     """
-
-    __slots__ = ("_buffer",)
-
-    def __init__(self, obj: object, *, writable: bool) -> None:
-        self._buffer = _Buffer()
-        if writable and memoryview(obj).readonly:  # type: ignore[arg-type]
-            raise TypeError(f"a writable bytes-like object is required, not a read-only {type(obj).__name__!r}")
-        _get_buffer(obj, self._buffer, _WRITABLE if writable else _SIMPLE)
-
-    @property
-    def address(self) -> int:
-        return self._buffer.buf or 0
-
-    @property
-    def size(self) -> int:
-        size: int = self._buffer.len
-        return size
-
-    def __enter__(self) -> BorrowedBuffer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        _release_buffer(self._buffer)
+    if writable and view.readonly:
+        raise TypeError("a writable bytes-like object is required, not a read-only one")
+    if not view.c_contiguous:
+        raise BufferError("a contiguous buffer is required")
+    address, size = c_void_p(), c_ssize_t()
+    _find(view, address, size)
+    return address.value or 0, size.value

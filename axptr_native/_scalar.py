@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import sys
 from _ctypes import CFuncPtr
 
@@ -21,8 +22,8 @@ _TEXT_POINTERS = "zZ"
 class Scalar:
     """How values of a ctypes type are held.
 
-    ``carrier`` is the type that holds them on our side: the type itself, or ``c_void_p`` for a pointer type, whose own
-    ``value`` or ``contents`` would be an unguarded access to what it points to.
+    ``carrier`` is the type that holds them on our side: the type itself, or ``c_void_p`` for a pointer type, whose
+    own ``value`` or ``contents`` would be an unguarded access to what it points to.
     """
 
     __slots__ = ("carrier", "ctype", "is_integer", "is_native_integer", "width")
@@ -44,7 +45,7 @@ class Scalar:
         if self.carrier is ctypes.c_void_p:
             return self._pack_address(value)
         packed = self.carrier(value)
-        if self.is_integer and packed.value != value:
+        if self.is_integer and packed.value != operator.index(value):
             raise ValueError(f"{value} does not fit {self.ctype.__name__}")
         return packed
 
@@ -86,10 +87,30 @@ def _examine(ctype: Any) -> Scalar:
         raise TypeError(f"{name} is not a ctypes simple type; copy_struct_from_user() reads structures and arrays")
     width = ctypes.sizeof(ctype)
     code: str = ctype._type_  # type: ignore[attr-defined]
-    if code == "O":
-        raise TypeError("an object cannot be made from an address that is not trusted")
+    refuse_objects(ctype)
     if width not in WIDTHS:
         raise TypeError(f"{ctype.__name__} has {width} bytes: no single access is that wide")
     if code in _TEXT_POINTERS or code == "P":
         return Scalar(ctype, ctypes.c_void_p)
     return Scalar(ctype, ctype, is_integer=code in _SIGNED + _UNSIGNED)
+
+
+def refuse_objects(ctype: Any) -> None:
+    """Refuse types that hold Python objects, anywhere in them.
+
+    Raises:
+        TypeError: ``ctype`` does: ctypes would take an address that is not trusted for an object.
+    """
+    if ctype in _without_objects:
+        return
+    if isinstance(ctype, type) and issubclass(ctype, ctypes._SimpleCData) and ctype._type_ == "O":  # type: ignore[attr-defined]
+        raise TypeError("an object cannot be made from memory that is not trusted")
+    if isinstance(ctype, type) and issubclass(ctype, ctypes.Array):
+        refuse_objects(ctype._type_)
+    for base in getattr(ctype, "__mro__", ()):
+        for field in vars(base).get("_fields_", ()):
+            refuse_objects(field[1])
+    _without_objects.add(ctype)
+
+
+_without_objects: set[Any] = set()

@@ -63,6 +63,9 @@ class VirtAddr(int):
         difference = int(self) - other
         return difference if isinstance(other, VirtAddr) else VirtAddr(difference)
 
+    def __reduce__(self) -> tuple[type[VirtAddr], tuple[int]]:
+        return type(self), (int(self),)
+
     def __repr__(self) -> str:
         return f"VirtAddr({self:#x})"
 
@@ -123,7 +126,7 @@ class VirtAddrRange:
 
     def overlaps(self, other: VirtAddrRange) -> bool:
         """Return whether some byte lies in both ranges."""
-        return self.start < other.end and other.start < self.end
+        return max(self.start, other.start) < min(self.end, other.end)
 
     def __contains__(self, address: int) -> bool:
         return self.start <= address < self.end
@@ -135,6 +138,9 @@ class VirtAddrRange:
 
     def __hash__(self) -> int:
         return hash((self.start, self.end))
+
+    def __reduce__(self) -> tuple[type[VirtAddrRange], tuple[VirtAddr, VirtAddr]]:
+        return type(self), (self.start, self.end)
 
     def __repr__(self) -> str:
         return f"VirtAddrRange({self.start:#x}, {self.end:#x})"

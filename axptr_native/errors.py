@@ -55,11 +55,12 @@ _REASON_TEXTS = {
     FaultReason.INJECTED: "injected fault",
 }
 
-_ACCESS_VERBS = {MappingFlags.READ: "read", MappingFlags.WRITE: "write", MappingFlags.EXECUTE: "execute"}
+_VERBS = {MappingFlags.READ: "read", MappingFlags.WRITE: "write", MappingFlags.EXECUTE: "execute"}
+_BAD_ADDRESS = os.strerror(errno.EFAULT)
 
 
-def _verb(access: MappingFlags) -> str:
-    return " and ".join(verb for flag, verb in _ACCESS_VERBS.items() if flag in access) or "access"
+def _verbs(access: MappingFlags) -> str:
+    return " and ".join(verb for flag, verb in _VERBS.items() if flag in access) or "access"
 
 
 class UserMemoryError(OSError):
@@ -95,10 +96,8 @@ class FaultError(UserMemoryError):
         self.size = size
         self.signal = signal
         progress = "" if size is None else f" ({transferred} of {_plural(size, 'byte')} transferred)"
-        super().__init__(
-            errno.EFAULT,
-            f"{os.strerror(errno.EFAULT)}: cannot {_verb(access)} {self.address}: {reason}{progress}",
-        )
+        verb = _VERBS.get(access) or _verbs(access)
+        super().__init__(errno.EFAULT, f"{_BAD_ADDRESS}: cannot {verb} {address:#x}: {_REASON_TEXTS[reason]}{progress}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (

@@ -55,7 +55,8 @@ class SignalStatus:
 
     Attributes:
         signal: The signal.
-        handlers: The handlers as they are asked in turn, at least one.  What one that is not ours passes a signal on to
+        handlers: The handlers as they are asked in turn, at least one.  What one that is not ours passes a signal on
+        to
             is not known.
     """
 
@@ -121,8 +122,9 @@ def access_user_memory(
 
     Source: axptr ``access_user_memory``, whose mark does not nest.
     """
-    lib.axp_accessing_enter()
+    outside = lib.axp_accessing_depth()
     try:
+        lib.axp_set_accessing_depth(outside + 1)
         return function(*args, **kwargs)
     finally:
-        lib.axp_accessing_leave()
+        lib.axp_set_accessing_depth(outside)

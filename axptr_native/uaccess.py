@@ -15,9 +15,9 @@ import errno
 import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
 
-from ._buffer import BYTES_HEADER, BorrowedBuffer
-from ._native import check_span, fault_error, lib, lib_dropping_gil
-from ._scalar import scalar_of
+from ._buffer import BYTES_HEADER, locate
+from ._native import ADDRESS_MAX, check_span, fault_error, lib, lib_dropping_gil
+from ._scalar import refuse_objects, scalar_of
 from .errors import TooLongError, UserMemoryError
 from .flags import MappingFlags
 
@@ -48,6 +48,8 @@ __all__ = [
 
 # Beside one busy thread, dropping the GIL costs a small read 160 to 400 us; keeping it for 1 MiB holds it 20 us.
 _DROP_GIL = 1 << 20
+_LAST_SMALL = ADDRESS_MAX - _DROP_GIL
+_raw_copy_from_user = lib.axp_raw_copy_from_user
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 
 
@@ -69,29 +71,42 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False) -> bytes:
 
     Source: Linux ``copy_from_user``.
     """
+    # The usual case without what it can do without: check_span() and the choice of a library take 150 ns.
+    if type(addr) is int and type(size) is int and 0 < size < _DROP_GIL and 0 <= addr < _LAST_SMALL:
+        data = bytes(size)
+        # Nobody else has seen the object yet, so it may still be written to.
+        if _raw_copy_from_user(id(data) + BYTES_HEADER, addr, size) == 0:
+            return data
+        return _prefix_or_raise(data, partial)
+    return _copy_unusual(addr, size, partial)
+
+
+def _copy_unusual(addr: int, size: int, partial: bool) -> bytes:
     addr, size = check_span(addr, size, _READ)
     try:
         data = bytes(size)
     except (MemoryError, OverflowError):
         return _copy_without_room(addr, size, partial)
-    # Nobody else has seen the object yet, so it may still be written to.
     if size and _lib(size).axp_raw_copy_from_user(id(data) + BYTES_HEADER, addr, size):
-        error = fault_error(size)
-        if not partial:
-            raise error
-        return data[: error.transferred]
+        return _prefix_or_raise(data, partial)
     return data
+
+
+def _prefix_or_raise(data: bytes, partial: bool) -> bytes:
+    error = fault_error(len(data))
+    if not partial:
+        raise error
+    return data[: error.transferred]
 
 
 def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:
     """Read more than there is room for: most often a size that is nonsense, and memory that ends long before."""
     accessible = probe_read(addr, size)
-    if accessible == size:
-        raise MemoryError(f"no room for the {size} bytes at {addr:#x}")
-    if partial:
+    if partial and accessible < size:
         return copy_from_user(addr, accessible, partial=True)
-    lib.axp_load(addr + accessible, 1, addressof(c_uint8()))
-    raise fault_error(size, before=accessible)
+    if accessible < size and lib.axp_load(addr + accessible, 1, addressof(c_uint8())):
+        raise fault_error(size, before=accessible)
+    raise MemoryError(f"no room for the {size} bytes at {addr:#x}")
 
 
 def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
@@ -112,9 +127,10 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
 
     Source: Linux ``copy_from_user``.
     """
-    with BorrowedBuffer(buffer, writable=True) as own:
-        addr, size = check_span(addr, own.size, _READ)
-        if size and _lib(size).axp_copy_from_user(own.address, addr, size):
+    with memoryview(buffer) as view:
+        own, size = locate(view, writable=True)
+        addr, size = check_span(addr, size, _READ)
+        if size and _lib(size).axp_copy_from_user(own, addr, size):
             raise fault_error(size)
 
 
@@ -131,10 +147,18 @@ def copy_to_user(addr: int, data: ReadableBuffer) -> None:
 
     Source: Linux ``copy_to_user``.
     """
-    with BorrowedBuffer(data, writable=False) as own:
-        addr, size = check_span(addr, own.size, _WRITE)
-        if size and _lib(size).axp_copy_to_user(addr, own.address, size):
-            raise fault_error(size)
+    if type(data) is bytes:
+        _write(addr, id(data) + BYTES_HEADER, len(data))
+        return
+    with memoryview(data) as view:
+        own, size = locate(view, writable=False)
+        _write(addr, own, size)
+
+
+def _write(addr: int, own: int, size: int) -> None:
+    addr, size = check_span(addr, size, _WRITE)
+    if size and _lib(size).axp_copy_to_user(addr, own, size):
+        raise fault_error(size)
 
 
 def copy_in_user(dst: int, src: int, size: int) -> None:
@@ -260,14 +284,17 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
         usize: Its size as the caller knows it.  Smaller than ours: the rest of ours is zero.  Larger: what we do not
         know
             must be zero.
-        ctype: Our structure (or union, array, simple type).
+        ctype: Our structure (or union, array, simple type).  A pointer in it is copied, and what it points to is not:
+            following it through ctypes is an unguarded access.
 
     Raises:
         FaultError: It cannot be read.
+        TypeError: ``ctype`` holds Python objects.
         UserMemoryError: ``errno`` is E2BIG: the caller uses a part that we do not know.
 
     Source: Linux ``copy_struct_from_user``.
     """
+    refuse_objects(ctype)
     addr, usize = check_span(addr, usize, _READ)
     result = ctype()
     size = min(usize, sizeof(ctype))
@@ -309,17 +336,18 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
         needle: The bytes to find.  Empty: found at offset 0, touching nothing.
 
     Raises:
-        FaultError: Memory ends before an occurrence was complete.
+        FaultError: Memory ends within the ``size`` bytes, and no occurrence was complete before.
 
     Source: C ``memmem``.
     """
     addr, size = check_span(addr, size, _READ)
     offset = c_void_p()
-    with BorrowedBuffer(needle, writable=False) as own:
-        if _lib(size).axp_find_in_user(addr, size, own.address, own.size, offset):
+    with memoryview(needle) as view:
+        own, needle_size = locate(view, writable=False)
+        if _lib(size).axp_find_in_user(addr, size, own, needle_size, offset):
             raise fault_error(size)
-        found = offset.value or 0
-        return found if found < size or not own.size else None
+    found = offset.value or 0
+    return found if found < size or not needle_size else None
 
 
 def probe_read(addr: int, size: int) -> int:

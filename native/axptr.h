@@ -16,9 +16,12 @@
  * - A span that does not fit into the address space is refused (AXP_OUT_OF_RANGE) and nothing is touched.
  * - After -EFAULT the calling thread has one more fault record, until axp_take_fault() takes it.
  * - Everything may be called from any thread, before or after fork(), without registration.  Nothing
- *   allocates and nothing waits for a lock.
- * - errno, the alternate signal stack and the floating-point environment are left alone.  SIGSEGV and
- *   SIGBUS are unblocked in a thread that accesses user memory: a blocked fault cannot be handled.
+ *   allocates.
+ * - errno (but for memory_*.c), the alternate signal stack, the floating-point environment and the signal
+ * mask are left alone, except that SIGSEGV and SIGBUS are unblocked, at a thread's first access and at the
+ * first after a tick of the coarse clock: a fault that is blocked cannot be handled.
+ * - Handlers that were there before us are called, for what is not ours, on the alternate stack if the thread
+ * has one, and with the signal unblocked.
  */
 #ifndef AXPTR_H
 #define AXPTR_H
@@ -107,12 +110,15 @@ typedef struct axp_symbol {
 AXP_API int axp_symbol_at(uintptr_t address, axp_symbol *symbol_out);
 
 /*
- * The thread-local mark "accessing user memory" that is_accessing_user_memory() reports.  enter and leave
- * nest.  It changes no fault's fate: only a span named in one of the calls below is guarded.
+ * The thread-local mark "accessing user memory": how many accesses, one inside the other, the thread says
+ * that it is in.  It changes no fault's fate: only a span named in one of the calls below is guarded.  Set to
+ * what it was, rather than counted down, it survives what interrupts its owner.
  */
-AXP_API int axp_accessing_enter(void);
-AXP_API int axp_accessing_leave(void);
-AXP_API int axp_is_accessing(void); /* 1 between enter and leave, and inside a guarded access; else 0 */
+AXP_API uint32_t axp_accessing_depth(void);
+AXP_API int axp_set_accessing_depth(uint32_t depth);
+
+/* 1 if the depth is not 0, or seen from inside a guarded access; else 0. */
+AXP_API int axp_is_accessing(void);
 
 /* copy.c */
 

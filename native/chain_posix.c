@@ -2,12 +2,21 @@
 /* chain_posix.c: the handlers that were there before us, most recent first. */
 #include "chain_posix.h"
 
+#include <sched.h>
+#include <unistd.h>
+
+#include "thread.h"
+
+/* It is held for two system calls, so this many tries mean that its holder does not run. */
+#define LOCK_TRIES 100000
+
 #define SLOT_BITS 4u
 #define SLOT_MASK 15u
 
-int axp_chain_at(axp_chain *chain, unsigned depth, struct sigaction *action_out)
+static int copy_at(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out,
+                   unsigned *slot_out)
 {
-    uint32_t order = atomic_load_explicit(&chain->order, memory_order_acquire);
+    uint32_t order = atomic_load_explicit(&chain->orders[entry], memory_order_acquire);
 
     for (; order & SLOT_MASK; order >>= SLOT_BITS) {
         unsigned slot = (order & SLOT_MASK) - 1;
@@ -18,26 +27,58 @@ int axp_chain_at(axp_chain *chain, unsigned depth, struct sigaction *action_out)
         if (version % 2 != 0
             || version != atomic_load_explicit(&chain->slots[slot].version, memory_order_relaxed))
             continue;
-        if (depth-- == 0)
-            return 1;
+        if (depth-- != 0)
+            continue;
+        if (atomic_load(&chain->slots[slot].spent))
+            action_out->sa_handler = SIG_DFL;
+        *slot_out = slot;
+        return 1;
     }
     return 0;
 }
 
+int axp_chain_at(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out)
+{
+    unsigned slot;
+
+    return copy_at(chain, entry, depth, action_out, &slot);
+}
+
+int axp_chain_take(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out)
+{
+    unsigned slot;
+
+    if (!copy_at(chain, entry, depth, action_out, &slot))
+        return 0;
+    if (action_out->sa_handler != SIG_DFL && (unsigned)action_out->sa_flags & SA_RESETHAND)
+        atomic_store(&chain->slots[slot].spent, 1);
+    return 1;
+}
+
+static AXP_THREAD_LOCAL int holding; /* a signal handler may interrupt the holder and come here */
+
 int axp_chain_lock(axp_chain *chain)
 {
     int32_t self = (int32_t)getpid();
-    int32_t owner = 0;
 
-    if (atomic_compare_exchange_strong(&chain->owner, &owner, self))
-        return 1;
-    /* A fork while another thread held it leaves it held by a process that this one is not. */
-    return owner != self && atomic_compare_exchange_strong(&chain->owner, &owner, self);
+    for (unsigned tries = 0; tries < LOCK_TRIES && !holding; tries++) {
+        int32_t owner = 0;
+
+        /* A fork while another thread held it leaves it held by a process that this one is not. */
+        if (atomic_compare_exchange_strong(&chain->owner, &owner, self)
+            || (owner != self && atomic_compare_exchange_strong(&chain->owner, &owner, self))) {
+            holding = 1;
+            return 1;
+        }
+        sched_yield();
+    }
+    return 0;
 }
 
 void axp_chain_unlock(axp_chain *chain)
 {
     atomic_store(&chain->owner, 0);
+    holding = 0;
 }
 
 static int is_same(const struct sigaction *left, const struct sigaction *right)
@@ -45,7 +86,6 @@ static int is_same(const struct sigaction *left, const struct sigaction *right)
     return left->sa_handler == right->sa_handler && left->sa_flags == right->sa_flags;
 }
 
-/* The order without one slot. */
 static uint32_t without(uint32_t order, unsigned slot)
 {
     uint32_t kept = 0;
@@ -58,29 +98,55 @@ static uint32_t without(uint32_t order, unsigned slot)
     return kept;
 }
 
-void axp_chain_push(axp_chain *chain, const struct sigaction *action)
+/* The slot that holds an action; if none does, one that is free, or else the oldest of the latest chain. */
+static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
 {
-    uint32_t order = atomic_load_explicit(&chain->order, memory_order_relaxed);
-    unsigned used[AXP_CHAIN_DEPTH] = {0};
+    uint32_t latest = atomic_load(&chain->latest);
+    uint32_t version;
+    unsigned used = 0;
     unsigned slot = 0;
-    unsigned last = 0;
 
-    for (uint32_t rest = order; rest & SLOT_MASK; rest >>= SLOT_BITS) {
-        last = (rest & SLOT_MASK) - 1;
-        used[last] = 1;
-        if (is_same(&chain->slots[last].action, action)) {
-            atomic_store_explicit(&chain->order, without(order, last) << SLOT_BITS | (last + 1),
-                                  memory_order_release);
-            return;
+    for (unsigned entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)
+        for (uint32_t rest = atomic_load(&chain->orders[entry]); rest & SLOT_MASK; rest >>= SLOT_BITS)
+            used |= 1u << ((rest & SLOT_MASK) - 1);
+    for (; slot < AXP_CHAIN_SLOTS; slot++)
+        if (used & 1u << slot && is_same(&chain->slots[slot].action, action)) {
+            atomic_store(&chain->slots[slot].spent, 0);
+            return slot;
         }
+    for (slot = 0; slot < AXP_CHAIN_SLOTS; slot++)
+        if (!(used & 1u << slot))
+            break;
+    if (slot == AXP_CHAIN_SLOTS) {
+        for (uint32_t rest = atomic_load(&chain->orders[latest]); rest & SLOT_MASK; rest >>= SLOT_BITS)
+            slot = (rest & SLOT_MASK) - 1;
+        for (unsigned entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)
+            atomic_store(&chain->orders[entry], without(atomic_load(&chain->orders[entry]), slot));
     }
-    while (slot < AXP_CHAIN_DEPTH && used[slot])
-        slot++;
-    if (slot == AXP_CHAIN_DEPTH)
-        slot = last; /* full: the oldest gives way */
-    atomic_fetch_add_explicit(&chain->slots[slot].version, 1, memory_order_acq_rel);
+    version = atomic_load(&chain->slots[slot].version) | 1; /* odd already if a fork has cut this short */
+    atomic_store(&chain->slots[slot].version, version);
+    atomic_thread_fence(memory_order_release);
     chain->slots[slot].action = *action;
-    atomic_fetch_add_explicit(&chain->slots[slot].version, 1, memory_order_release);
-    atomic_store_explicit(&chain->order, without(order, slot) << SLOT_BITS | (slot + 1),
-                          memory_order_release);
+    atomic_store(&chain->slots[slot].spent, 0);
+    atomic_store_explicit(&chain->slots[slot].version, version + 1, memory_order_release);
+    return slot;
+}
+
+unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action)
+{
+    unsigned slot = slot_for(chain, action);
+    uint32_t latest = atomic_load(&chain->latest);
+    uint32_t order = without(atomic_load(&chain->orders[latest]), slot) << SLOT_BITS | (slot + 1);
+    unsigned entry = 0;
+
+    while (entry < AXP_CHAIN_ENTRIES && atomic_load(&chain->orders[entry]) != order)
+        entry++;
+    if (entry == AXP_CHAIN_ENTRIES) {
+        /* Round and round.  Somebody who has kept an entry that long finds a longer chain below it than there
+         * was. */
+        entry = (latest + 1) % AXP_CHAIN_ENTRIES;
+        atomic_store_explicit(&chain->orders[entry], order, memory_order_release);
+    }
+    atomic_store(&chain->latest, entry);
+    return entry;
 }

@@ -6,34 +6,47 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <unistd.h>
 
-#define AXP_CHAIN_DEPTH 8
+#define AXP_CHAIN_SLOTS 8
+#define AXP_CHAIN_ENTRIES 8
 
 /*
- * A handler takes us off by restoring what it found, or puts itself on top of us again; each time we go back
- * on top of it. Keeping only the latest would lose a crash reporter under a faulthandler that was enabled
- * later.  Read inside the handler, so without a lock: order is one word, and a slot that is being written is
+ * Others put themselves on top of us, and we go back on top of them; keeping only the latest would lose a
+ * crash reporter under a faulthandler that was enabled later.  And others put us back, by restoring what they
+ * had found: then they are gone, and so is everything that came after the time when they found us.  To know
+ * that time we install another entry point of ours, an entry, for each state of the chain: the entry that is
+ * called tells which handlers were there when it was installed.
+ *
+ * Read inside the handler, so without a lock: an order is one word, and a slot that is being written is
  * skipped.
  */
 typedef struct axp_chain {
-    _Atomic uint32_t order; /* slot numbers from 1, four bits each, topmost lowest; 0 ends */
-    _Atomic int32_t owner;  /* the process that is pushing, or 0 */
+    _Atomic int32_t owner;   /* the process that is pushing, or 0 */
+    _Atomic uint32_t latest; /* the entry that was last seen or put on top */
+    _Atomic uint32_t
+        orders[AXP_CHAIN_ENTRIES]; /* slot numbers from 1, four bits each, topmost lowest; 0 ends */
     struct {
         _Atomic uint32_t version; /* odd while it is being written */
+        _Atomic uint32_t spent;   /* an SA_RESETHAND that has been called: the default action now */
         struct sigaction action;
-    } slots[AXP_CHAIN_DEPTH];
+    } slots[AXP_CHAIN_SLOTS];
 } axp_chain;
 
-/* Copies the handler at a depth (0: directly below us).  Returns 0 at the end of the chain.  Safe inside a
- * handler. */
-int axp_chain_at(axp_chain *chain, unsigned depth, struct sigaction *action_out);
+/* Copies the handler at a depth below an entry (0: directly).  Returns 0 at the end of the chain.  Safe
+ * inside a handler. */
+int axp_chain_at(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out);
 
-/* Returns 0 if another thread of this process is at it: nobody waits. */
+/* The same for the one that is about to call it. */
+int axp_chain_take(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out);
+
+/* Returns 0 if it cannot be had, since it is this thread that holds it and a signal handler asks. */
 int axp_chain_lock(axp_chain *chain);
 void axp_chain_unlock(axp_chain *chain);
 
-/* Puts an action on top of the chain, from wherever in it it was.  With the lock held. */
-void axp_chain_push(axp_chain *chain, const struct sigaction *action);
+/*
+ * Puts an action on top of the latest entry's chain, from wherever in it it was, and returns the entry for
+ * the chain that results.  With the lock held.
+ */
+unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action);
 
 #endif

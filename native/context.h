@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <ucontext.h>
 
+#include "axptr.h"
+
 /*
  * Whether [start, last] holds an address that the processor cannot form, whose fault tells neither where nor
  * why. x86-64: outside 48 bits, sign-extended.
@@ -24,20 +26,64 @@ static inline int axp_leaves_canonical(uintptr_t start, uintptr_t last)
 #endif
 }
 
-/* Reloads the floating-point control state that the kernel reset when it called the handler: siglongjmp does
- * not. */
+/*
+ * Reloads the floating-point control state, and the x87 exceptions, that the kernel reset when it called the
+ * handler: siglongjmp does not.
+ */
 static inline void axp_restore_float_control(const ucontext_t *context)
 {
 #if defined(__x86_64__) && defined(__linux__)
+    enum { X87_EXCEPTIONS = 0xff };
+
     if (context->uc_mcontext.fpregs != NULL) {
         uint32_t mxcsr = context->uc_mcontext.fpregs->mxcsr;
         uint16_t control = context->uc_mcontext.fpregs->cwd;
+        uint16_t status = context->uc_mcontext.fpregs->swd & X87_EXCEPTIONS;
+        struct {
+            uint16_t control, unused1, status, unused2;
+            uint32_t others[5];
+        } environment;
 
         __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
         __asm__ volatile("fldcw %0" : : "m"(control));
+        if (status != 0) {
+            __asm__ volatile("fnstenv %0" : "=m"(environment));
+            environment.control = control; /* fnstenv has masked every exception */
+            environment.status |= status;
+            __asm__ volatile("fldenv %0" : : "m"(environment));
+        }
     }
 #else
     (void)context;
+#endif
+}
+
+/* Where the stack of what was interrupted ends, or 0 if nobody knows. */
+static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+#else
+    (void)context;
+    return 0;
+#endif
+}
+
+/* What the interrupted instruction attempted: AXP_READ, AXP_WRITE or AXP_EXECUTE; 0 if the processor does not
+ * say. */
+static inline uint32_t axp_access_of_fault(const ucontext_t *context)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    enum { PAGE_FAULT = 14, WRITING = 2, FETCHING = 16 };
+
+    if (context->uc_mcontext.gregs[REG_TRAPNO] != PAGE_FAULT)
+        return 0;
+    if (context->uc_mcontext.gregs[REG_ERR] & FETCHING)
+        return AXP_EXECUTE;
+    return context->uc_mcontext.gregs[REG_ERR] & WRITING ? AXP_WRITE : AXP_READ;
+#else
+    (void)context;
+    return 0;
 #endif
 }
 

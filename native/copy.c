@@ -76,16 +76,21 @@ static int run_and_report(axp_attempt *attempt)
 
 int axp_raw_copy_from_user(void *to, uintptr_t from, size_t size)
 {
-    copy_attempt copy = {.attempt = {.span = {from, size, AXP_READ}, .run = read_at_once}, .own = to};
+    copy_attempt copy;
 
+    axp_prepare(&copy.attempt, from, size, AXP_READ, read_at_once);
+    copy.own = to;
     return run_and_report(&copy.attempt);
 }
 
 int axp_copy_from_user(void *to, uintptr_t from, size_t size)
 {
-    copy_attempt copy = {.attempt = {.span = {from, size, AXP_READ}, .run = read_at_once}, .own = to};
-    int result = run_and_report(&copy.attempt);
+    copy_attempt copy;
+    int result;
 
+    axp_prepare(&copy.attempt, from, size, AXP_READ, read_at_once);
+    copy.own = to;
+    result = run_and_report(&copy.attempt);
     if (result != 0)
         memset(copy.own + copy.attempt.done, 0, size - copy.attempt.done);
     return result;
@@ -93,16 +98,19 @@ int axp_copy_from_user(void *to, uintptr_t from, size_t size)
 
 int axp_copy_to_user(uintptr_t to, const void *from, size_t size)
 {
-    copy_attempt copy = {.attempt = {.span = {to, size, AXP_WRITE}, .run = write_by_page},
-                         .own = (unsigned char *)from};
+    copy_attempt copy;
 
+    axp_prepare(&copy.attempt, to, size, AXP_WRITE, write_by_page);
+    copy.own = (unsigned char *)from;
     return run_and_report(&copy.attempt);
 }
 
 int axp_fill_user(uintptr_t to, uint8_t byte, size_t size)
 {
-    copy_attempt copy = {.attempt = {.span = {to, size, AXP_WRITE}, .run = fill_by_page}, .byte = byte};
+    copy_attempt copy;
 
+    axp_prepare(&copy.attempt, to, size, AXP_WRITE, fill_by_page);
+    copy.byte = byte;
     return run_and_report(&copy.attempt);
 }
 
@@ -200,8 +208,7 @@ static int move_up(axp_attempt *attempt)
 
 int axp_copy_in_user(uintptr_t to, uintptr_t from, size_t size)
 {
-    axp_attempt attempt = {
-        .span = {from, size, AXP_READ}, .other = {to, size, AXP_WRITE}, .run = move_ascending};
+    axp_attempt attempt;
     int failed;
 
     if (size == 0)
@@ -210,6 +217,13 @@ int axp_copy_in_user(uintptr_t to, uintptr_t from, size_t size)
         return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
     if (axp_span_overflows(to, size))
         return axp_refuse(to, AXP_WRITE, AXP_OUT_OF_RANGE);
-    failed = to > from && to - from < size ? move_up(&attempt) : run_between(&attempt);
+    axp_prepare(&attempt, from, size, AXP_READ, move_ascending);
+    attempt.other = (axp_span){to, size, AXP_WRITE};
+    if (to == from)
+        attempt.run = touch_ascending; /* for which memmove does nothing at all */
+    if (to > from && to - from < size && step_at(&attempt, 0) < size) /* one step is done or not done */
+        failed = move_up(&attempt);
+    else
+        failed = run_between(&attempt);
     return failed ? axp_report(&attempt.fault) : 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fault.c: what the calling thread knows of its accesses: the mark, and its latest faults. */
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "guard.h"
 #include "thread.h"
@@ -31,6 +32,7 @@ const char *axp_compiler(void)
 int axp_report(const axp_fault *fault)
 {
     thread.newest = (thread.newest + 1) % AXP_FAULTS_KEPT;
+    atomic_signal_fence(memory_order_seq_cst); /* a signal handler adds its own above, and takes it */
     thread.kept[thread.newest] = *fault;
     if (thread.count < AXP_FAULTS_KEPT)
         thread.count++;
@@ -54,17 +56,14 @@ int axp_take_fault(axp_fault *fault_out)
     return 0;
 }
 
-int axp_accessing_enter(void)
+uint32_t axp_accessing_depth(void)
 {
-    thread.accessing++;
-    return 0;
+    return thread.accessing;
 }
 
-int axp_accessing_leave(void)
+int axp_set_accessing_depth(uint32_t depth)
 {
-    if (thread.accessing == 0)
-        return -EINVAL;
-    thread.accessing--;
+    thread.accessing = depth;
     return 0;
 }
 

@@ -54,6 +54,16 @@ axp_by_page(axp_attempt *attempt, int (*step)(axp_attempt *attempt, size_t offse
     }
 }
 
+/* Sets everything but the fault, whose clearing would cost as much as the rest of a small access. */
+static inline void axp_prepare(axp_attempt *attempt, uintptr_t start, size_t size, uint32_t access,
+                               void (*run)(axp_attempt *attempt))
+{
+    attempt->span = (axp_span){start, size, access};
+    attempt->other.size = 0;
+    attempt->run = run;
+    attempt->done = 0;
+}
+
 /* fault.c */
 
 /* Adds a record to the calling thread's and returns -EFAULT. */

@@ -8,25 +8,10 @@
 
 typedef struct scan_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
-    size_t width;
     const void *needle;
     size_t needle_size;
     volatile size_t found; /* offset, or the span's size */
 } scan_attempt;
-
-static int refuse_overflow(const axp_span *span)
-{
-    return axp_span_overflows(span->start, span->size)
-               ? axp_refuse(span->start, span->access, AXP_OUT_OF_RANGE)
-               : 0;
-}
-
-static int run_and_report(scan_attempt *scan)
-{
-    if (axp_guarded(&scan->attempt) == 0)
-        return 0;
-    return axp_report(&scan->attempt.fault);
-}
 
 static int zero_byte_step(axp_attempt *attempt, size_t offset, size_t size)
 {
@@ -41,6 +26,16 @@ static int zero_byte_step(axp_attempt *attempt, size_t offset, size_t size)
 static void find_zero_byte(axp_attempt *attempt)
 {
     axp_by_page(attempt, zero_byte_step);
+}
+
+/* libc's speed, since it does not stop at pages.  It goes upwards, so that a fault is the rare case. */
+static void find_zero_at_once(axp_attempt *attempt)
+{
+    const axp_span *span = &attempt->span;
+    const void *zero = axp_raw_find_byte((const void *)span->start, 0, span->size);
+
+    if (zero != NULL)
+        ((scan_attempt *)attempt)->found = (uintptr_t)zero - span->start;
 }
 
 /* One element; of a misaligned one a part may lie on the next page. */
@@ -81,44 +76,50 @@ static void find_zero64(axp_attempt *attempt)
     find_zero_element(attempt, 8);
 }
 
-int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out)
+static int run_and_report(scan_attempt *scan)
 {
-    scan_attempt scan = {.attempt = {.span = {from, limit * width, AXP_READ}}, .found = limit * width};
-    int result;
+    if (axp_guarded(&scan->attempt) == 0)
+        return 0;
+    if (scan->attempt.run == find_zero_at_once) {
+        scan->attempt.run = find_zero_byte;
+        if (axp_guarded(&scan->attempt) == 0)
+            return 0;
+    }
+    return axp_report(&scan->attempt.fault);
+}
 
+static void (*find_zero_of(size_t width))(axp_attempt *attempt)
+{
     switch (width) {
     case 1:
-        scan.attempt.run = find_zero_byte;
-        break;
+        return find_zero_at_once;
     case 2:
-        scan.attempt.run = find_zero16;
-        break;
+        return find_zero16;
     case 4:
-        scan.attempt.run = find_zero32;
-        break;
+        return find_zero32;
     case 8:
-        scan.attempt.run = find_zero64;
-        break;
+        return find_zero64;
     default:
-        return -EINVAL;
+        return NULL;
     }
-    if (limit > SIZE_MAX / width)
+}
+
+int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out)
+{
+    scan_attempt scan;
+    int result = 0;
+
+    axp_prepare(&scan.attempt, from, limit * width, AXP_READ, find_zero_of(width));
+    scan.found = limit * width;
+    if (scan.attempt.run == NULL)
+        return -EINVAL;
+    if (limit > SIZE_MAX / width || axp_span_overflows(from, limit * width))
         return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-    result = refuse_overflow(&scan.attempt.span);
-    if (result == 0 && limit != 0)
+    if (limit != 0)
         result = run_and_report(&scan);
     if (result == 0)
         *count_out = scan.found / width;
     return result;
-}
-
-static void find_needle(axp_attempt *attempt)
-{
-    scan_attempt *scan = (scan_attempt *)attempt;
-    const void *at = (const void *)attempt->span.start;
-    const void *match = axp_raw_find(at, attempt->span.size, scan->needle, scan->needle_size);
-
-    scan->found = match == NULL ? attempt->span.size : (uintptr_t)match - attempt->span.start;
 }
 
 static int touch_read_step(axp_attempt *attempt, size_t offset, size_t size)
@@ -145,6 +146,21 @@ static void touch_to_write(axp_attempt *attempt)
     axp_by_page(attempt, touch_write_step);
 }
 
+/* A long needle may be moved past a page that nobody has looked at, and what is behind it does not count if
+ * it is bad. */
+static void find_needle(axp_attempt *attempt)
+{
+    scan_attempt *scan = (scan_attempt *)attempt;
+    const void *at = (const void *)attempt->span.start;
+    const void *match = axp_raw_find(at, attempt->span.size, scan->needle, scan->needle_size);
+    size_t found = match == NULL ? attempt->span.size : (uintptr_t)match - attempt->span.start;
+
+    for (size_t offset = 0; offset < found;
+         offset += axp_within_page(attempt->span.start + offset, found - offset))
+        axp_touch_read(attempt->span.start + offset);
+    scan->found = found;
+}
+
 /*
  * libc's memmem looks where it likes.  When it faults the pages are walked for the first bad one, and what
  * lies before it is searched.  If the walk finds nothing, since the memory is there by now, the fault stands
@@ -152,19 +168,17 @@ static void touch_to_write(axp_attempt *attempt)
  */
 int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size, size_t *offset_out)
 {
-    scan_attempt scan = {.attempt = {.span = {from, size, AXP_READ}},
-                         .needle = needle,
-                         .needle_size = needle_size,
-                         .found = size};
+    scan_attempt scan;
     axp_attempt *attempt = &scan.attempt;
-    int failed = refuse_overflow(&attempt->span);
     int faulted = 0;
 
-    if (failed)
-        return failed;
-    if (needle_size == 0)
-        scan.found = 0;
-    while (needle_size != 0 && needle_size <= attempt->span.size) {
+    if (axp_span_overflows(from, size))
+        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
+    axp_prepare(attempt, from, size, AXP_READ, find_needle);
+    scan.needle = needle;
+    scan.needle_size = needle_size;
+    scan.found = needle_size == 0 ? 0 : size;
+    while (needle_size != 0 && attempt->span.size != 0) {
         attempt->run = find_needle;
         if (axp_guarded(attempt) == 0)
             break;
@@ -181,7 +195,8 @@ int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t nee
     return 0;
 }
 
-/* Blocks without an exit inside, which compilers vectorise, then the bytes of the block that is not zero. */
+/* Blocks without an exit inside, which compilers vectorise; then the words, then the bytes, of the one that
+ * is not zero. */
 AXP_TOUCHES_USER static size_t nonzero_offset(const unsigned char *at, size_t size)
 {
     enum { BLOCK = 256 };
@@ -195,6 +210,8 @@ AXP_TOUCHES_USER static size_t nonzero_offset(const unsigned char *at, size_t si
         if (seen != 0)
             break;
     }
+    while (size - offset >= sizeof(uint64_t) && *(const axp_any64 *)(at + offset) == 0)
+        offset += sizeof(uint64_t);
     while (offset < size && at[offset] == 0)
         offset++;
     return offset;
@@ -217,38 +234,40 @@ static void find_nonzero(axp_attempt *attempt)
 
 int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_out)
 {
-    scan_attempt scan = {.attempt = {.span = {from, size, AXP_READ}, .run = find_nonzero}, .found = size};
-    int result = refuse_overflow(&scan.attempt.span);
+    scan_attempt scan;
+    int result = 0;
 
-    if (result == 0 && size != 0)
+    if (axp_span_overflows(from, size))
+        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
+    axp_prepare(&scan.attempt, from, size, AXP_READ, find_nonzero);
+    scan.found = size;
+    if (size != 0)
         result = run_and_report(&scan);
     if (result == 0)
         *offset_out = scan.found;
     return result;
 }
 
-static int probe(axp_attempt *attempt, size_t *accessible_out)
+static int probe(uintptr_t start, size_t size, uint32_t access, void (*run)(axp_attempt *attempt),
+                 size_t *accessible_out)
 {
-    int result = refuse_overflow(&attempt->span);
+    axp_attempt attempt;
 
-    if (result != 0)
-        return result;
-    if (attempt->span.size != 0)
-        axp_guarded(attempt);
-    *accessible_out = attempt->done;
+    if (axp_span_overflows(start, size))
+        return axp_refuse(start, access, AXP_OUT_OF_RANGE);
+    axp_prepare(&attempt, start, size, access, run);
+    if (size != 0)
+        axp_guarded(&attempt);
+    *accessible_out = attempt.done;
     return 0;
 }
 
 int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out)
 {
-    axp_attempt attempt = {.span = {from, size, AXP_READ}, .run = touch_to_read};
-
-    return probe(&attempt, accessible_out);
+    return probe(from, size, AXP_READ, touch_to_read, accessible_out);
 }
 
 int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out)
 {
-    axp_attempt attempt = {.span = {to, size, AXP_WRITE}, .run = touch_to_write};
-
-    return probe(&attempt, accessible_out);
+    return probe(to, size, AXP_WRITE, touch_to_write, accessible_out);
 }

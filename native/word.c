@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* word.c: one word, plain or atomic. */
 #include <errno.h>
-#include <string.h>
 
 #include "guard.h"
 #include "raw.h"
@@ -75,36 +74,34 @@ RUN_BY_WIDTH(fetch_xor, FETCH_XOR)
  * machine. */
 static uint64_t number(const void *from, size_t width)
 {
-    uint64_t value = 0;
-    uint32_t value32;
-    uint16_t value16;
-
     switch (width) {
     case 1:
         return *(const uint8_t *)from;
     case 2:
-        memcpy(&value16, from, sizeof value16);
-        return value16;
+        return *(const axp_any16 *)from;
     case 4:
-        memcpy(&value32, from, sizeof value32);
-        return value32;
+        return *(const axp_any32 *)from;
     default:
-        memcpy(&value, from, sizeof value);
-        return value;
+        return *(const axp_any64 *)from;
     }
 }
 
 static void put_number(void *to, size_t width, uint64_t value)
 {
-    uint32_t value32 = (uint32_t)value;
-    uint16_t value16 = (uint16_t)value;
-    uint8_t value8 = (uint8_t)value;
-    const void *from = width == 1   ? (const void *)&value8
-                       : width == 2 ? (const void *)&value16
-                       : width == 4 ? (const void *)&value32
-                                    : (const void *)&value;
-
-    memcpy(to, from, width);
+    switch (width) {
+    case 1:
+        *(uint8_t *)to = (uint8_t)value;
+        break;
+    case 2:
+        *(axp_any16 *)to = (uint16_t)value;
+        break;
+    case 4:
+        *(axp_any32 *)to = (uint32_t)value;
+        break;
+    default:
+        *(axp_any64 *)to = value;
+        break;
+    }
 }
 
 static int is_width(size_t width)
@@ -138,8 +135,9 @@ static int run_and_report(word_attempt *word, const void *operand, void *seen_ou
 
 int axp_load(uintptr_t from, size_t width, void *value_out)
 {
-    word_attempt word = {.attempt = {.span = {from, width, AXP_READ}, .run = load}};
+    word_attempt word;
 
+    axp_prepare(&word.attempt, from, width, AXP_READ, load);
     if (is_misaligned(&word.attempt.span))
         word.attempt.run = load_misaligned;
     return run_and_report(&word, NULL, value_out);
@@ -147,8 +145,9 @@ int axp_load(uintptr_t from, size_t width, void *value_out)
 
 int axp_store(uintptr_t to, size_t width, const void *value)
 {
-    word_attempt word = {.attempt = {.span = {to, width, AXP_WRITE}, .run = store}};
+    word_attempt word;
 
+    axp_prepare(&word.attempt, to, width, AXP_WRITE, store);
     if (is_misaligned(&word.attempt.span))
         word.attempt.run = store_misaligned;
     return run_and_report(&word, value, NULL);
@@ -165,23 +164,26 @@ static int run_atomic(word_attempt *word, const void *operand, void *seen_out)
 
 int axp_atomic_load(uintptr_t from, size_t width, void *value_out)
 {
-    word_attempt word = {.attempt = {.span = {from, width, AXP_READ}, .run = atomic_load}};
+    word_attempt word;
 
+    axp_prepare(&word.attempt, from, width, AXP_READ, atomic_load);
     return run_atomic(&word, NULL, value_out);
 }
 
 int axp_atomic_store(uintptr_t to, size_t width, const void *value)
 {
-    word_attempt word = {.attempt = {.span = {to, width, AXP_WRITE}, .run = atomic_store}};
+    word_attempt word;
 
+    axp_prepare(&word.attempt, to, width, AXP_WRITE, atomic_store);
     return run_atomic(&word, value, NULL);
 }
 
 int axp_atomic_compare_exchange(uintptr_t at, size_t width, const void *expected, const void *desired,
                                 void *previous_out)
 {
-    word_attempt word = {.attempt = {.span = {at, width, AXP_WRITE}, .run = compare_exchange}};
+    word_attempt word;
 
+    axp_prepare(&word.attempt, at, width, AXP_WRITE, compare_exchange);
     if (is_width(width))
         word.desired = number(desired, width);
     return run_atomic(&word, expected, previous_out);
@@ -190,8 +192,9 @@ int axp_atomic_compare_exchange(uintptr_t at, size_t width, const void *expected
 static int update(uintptr_t at, size_t width, void (*run)(axp_attempt *attempt), const void *operand,
                   void *previous_out)
 {
-    word_attempt word = {.attempt = {.span = {at, width, AXP_WRITE}, .run = run}};
+    word_attempt word;
 
+    axp_prepare(&word.attempt, at, width, AXP_WRITE, run);
     return run_atomic(&word, operand, previous_out);
 }
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Memory that ends, as fixtures."""
+"""Memory that ends, and a C library that misbehaves, as fixtures."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from child import compile_hostile
 
 from axptr_native._regions import Ending, Region, ending_memory
 
@@ -20,3 +22,9 @@ def region(ending: Ending) -> Iterator[Region]:
     """Two good pages and two bad ones."""
     with ending_memory(ending) as memory:
         yield memory
+
+
+@pytest.fixture(scope="session")
+def hostile_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of ``native/hostile.c``, compiled."""
+    return compile_hostile(tmp_path_factory.mktemp("native"))

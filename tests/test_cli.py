@@ -97,7 +97,7 @@ def test_info_names_the_handlers(tmp_path: Path) -> None:
     facts = json.loads(run("info", "--json", folder=tmp_path).stdout)
     assert facts["version"].startswith(version("axptr-native"))
     for name in ("SIGSEGV", "SIGBUS"):
-        assert re.fullmatch(r"on_signal in libaxptr_native\.\w+ \(ours\)", facts[name][0])
+        assert re.fullmatch(r"on_signal_\d in libaxptr_native\.\w+ \(ours\)", facts[name][0])
         assert facts[name][-1] == "default action"
 
 

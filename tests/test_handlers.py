@@ -57,12 +57,6 @@ def test_the_mark_belongs_to_the_thread() -> None:
     assert seen == [False]
 
 
-def test_a_mark_that_is_not_there_cannot_be_taken_off() -> None:
-    """The C library refuses to count below zero."""
-    assert lib.axp_accessing_leave() == -errno.EINVAL
-    assert not is_accessing_user_memory()
-
-
 def test_install_says_who_is_on_top() -> None:
     """After install() both signals are ours, and the chain ends in an action or a handler that is not ours."""
     status = handlers.install()
@@ -71,7 +65,7 @@ def test_install_says_who_is_on_top() -> None:
         assert state.signal is number
         assert state.on_top
         assert [handler.ours for handler in state.handlers].count(True) == 1
-        assert state.handlers[0].name.startswith("on_signal in libaxptr_native")
+        assert state.handlers[0].name.startswith("on_signal_")
         assert "(ours)" in repr(state)
 
 

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* handlers_posix.h: the parts of the POSIX guard: being on top, and passing on what is not ours. */
+#ifndef AXP_HANDLERS_POSIX_H
+#define AXP_HANDLERS_POSIX_H
+
+#include <signal.h>
+#include <stdint.h>
+
+#include "chain_posix.h"
+
+/* handlers_posix.c: the chain of a signal that we handle, or NULL. */
+axp_chain *axp_chain_of(int signal);
+
+/* Puts us on top of every signal that we handle, and unblocks them in this thread. */
+int axp_take_over(void);
+
+/* guard_posix.c: what every entry calls. */
+void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context);
+
+/* pass_posix.c */
+
+/* Raised by the processor for the instruction that was interrupted, as against sent by somebody. */
+int axp_is_fault(const siginfo_t *info);
+
+/*
+ * Passes a signal that is not ours on to the handler below, while an attempt may be open.  Returns if that
+ * does. A chain ends in death, never in a hang.
+ */
+void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, const void *attempt);
+
+/* Whether what happens now happens in a handler that was called over this open attempt, and does not concern
+ * it. */
+int axp_is_passed_over(const void *attempt, const siginfo_t *info, uintptr_t here);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* pass_posix.c: passing on what is not ours.  All of it runs inside the handler: no locks, no allocation, no
+ * stdio. */
+#include <errno.h>
+#include <string.h>
+
+#include "context.h"
+#include "guard.h"
+#include "handlers_posix.h"
+#include "thread.h"
+
+/* How often a handler below may return from the same fault, or fault itself, before the one below it is
+ * asked. */
+#define REPEATS_GIVEN 12
+
+/* Two libraries that keep each other as the one below call each other this often. */
+#define NESTING_GIVEN (2 * AXP_CHAIN_SLOTS)
+
+/* No handler that we call uses more stack than this. */
+#define PASSING_STACK (256 * 1024)
+
+/* A call of a handler below us. */
+typedef struct passing {
+    unsigned nesting; /* how many such calls are under way, this one included; 0: there is none */
+    int signal;
+    unsigned entry, depth; /* where in which chain that handler is */
+    uintptr_t stack;       /* where we stood */
+    const siginfo_t *info; /* what it was called with */
+    const ucontext_t *context;
+    uint64_t registers; /* those in the context, hashed */
+    const void *attempt;
+} passing;
+
+static AXP_THREAD_LOCAL struct {
+    passing passed; /* the latest call of a handler below us: under way, or left by longjmp */
+
+    uint64_t unresolved; /* the latest fault, hashed, whose handler below returned and had resolved nothing */
+    unsigned repeats;    /* how often in a row */
+    unsigned refaults;   /* faults inside a handler below, in a row */
+} thread;
+
+int axp_is_fault(const siginfo_t *info)
+{
+#if defined(BUS_MCEERR_AO)
+    /* Memory went bad somewhere and nothing has touched it yet. */
+    if (info->si_signo == SIGBUS && info->si_code == BUS_MCEERR_AO)
+        return 0;
+#endif
+    return info->si_code > 0;
+}
+
+/* Whether the handler that we called calls us directly, as the one that it keeps below it, with the signal
+ * that we gave it. */
+static int is_called_directly(const siginfo_t *info, uintptr_t here)
+{
+    return thread.passed.nesting != 0 && here < thread.passed.stack && info == thread.passed.info;
+}
+
+/*
+ * Whether we were interrupted into from the handler that we called: it raised the signal again, or faulted.
+ * A handler may have left by longjmp: its frames are live only if they lie between the mark and us, and what
+ * it was called with is still where it was.  That may even so be the leftover of a stack that was not written
+ * to since, so nothing that costs a life may hang on it once.
+ */
+static int is_inside(uintptr_t here)
+{
+    const passing *passed = &thread.passed;
+
+    return passed->nesting != 0 && here < passed->stack && passed->stack - here <= PASSING_STACK
+           && axp_registers_hash(passed->context) == passed->registers;
+}
+
+int axp_is_passed_over(const void *attempt, const siginfo_t *info, uintptr_t here)
+{
+    return attempt == thread.passed.attempt && (is_called_directly(info, here) || is_inside(here));
+}
+
+static void reset(int signal)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    sigaction(signal, &action, NULL);
+}
+
+/* By the default action: for a fault the instruction runs again, so that the core dump shows it and not us.
+ */
+static void die(int signal, int fault)
+{
+    reset(signal);
+    if (!fault)
+        raise(signal);
+}
+
+/* Where in the entry's chain to go on: further down if the one that was asked last calls us, or is of no use.
+ */
+static unsigned depth_to_ask(unsigned entry, int signal, const siginfo_t *info, uint64_t fault,
+                             uintptr_t here)
+{
+    const passing *passed = &thread.passed;
+    int direct = is_called_directly(info, here);
+    int inside = is_inside(here);
+    unsigned depth = 0;
+
+    if (!direct && !inside)
+        thread.passed.nesting = 0;
+    if (direct || (inside && fault == 0)) {
+        if (passed->signal == signal && passed->entry == entry)
+            depth = passed->depth + 1;
+    } else if (inside) {
+        depth = ++thread.refaults / REPEATS_GIVEN;
+    } else {
+        thread.refaults = 0;
+    }
+    if (fault != 0 && fault == thread.unresolved)
+        depth += thread.repeats / REPEATS_GIVEN;
+    return depth;
+}
+
+/* Whether a handler that returned has done something about a fault: moved the registers, or mended the
+ * memory. */
+static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_t registers)
+{
+    uintptr_t address = (uintptr_t)info->si_addr;
+    size_t accessible = 0;
+
+    if (axp_registers_hash(context) != registers)
+        return 1;
+    switch (axp_access_of_fault(context)) {
+    case AXP_READ:
+        axp_probe_read(address, 1, &accessible);
+        break;
+    case AXP_WRITE:
+        axp_probe_write(address, 1, &accessible);
+        break;
+    default: /* an instruction that could not be fetched, or nobody knows */
+        break;
+    }
+    return accessible != 0;
+}
+
+void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, const void *attempt)
+{
+    int is_fault = axp_is_fault(info);
+    uint64_t registers = axp_registers_hash(context);
+    uint64_t fault = is_fault ? registers ^ (uintptr_t)info->si_addr : 0;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    unsigned depth = depth_to_ask(entry, signal, info, fault, here);
+    passing outer = thread.passed;
+    struct sigaction below;
+
+    if (outer.nesting == NESTING_GIVEN || !axp_chain_take(axp_chain_of(signal), entry, depth, &below)
+        || below.sa_handler == SIG_DFL) {
+        die(signal, is_fault);
+        return;
+    }
+    if (below.sa_handler == SIG_IGN) {
+        if (is_fault) /* as the kernel does: a fault cannot be ignored */
+            die(signal, is_fault);
+        return;
+    }
+    thread.passed = (passing){
+        .nesting = outer.nesting + 1,
+        .signal = signal,
+        .entry = entry,
+        .depth = depth,
+        .stack = here,
+        .info = info,
+        .context = context,
+        .registers = registers,
+        .attempt = attempt,
+    };
+    if (below.sa_flags & SA_SIGINFO)
+        below.sa_sigaction(signal, info, context);
+    else
+        below.sa_handler(signal);
+    thread.passed = outer;
+    if (!is_fault)
+        return;
+    if (is_resolved(info, context, registers)) {
+        thread.repeats = 0;
+    } else if (fault != thread.unresolved) {
+        thread.unresolved = fault;
+        thread.repeats = 1;
+    } else {
+        thread.repeats++;
+    }
+}

@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: MIT
+"""Addresses, sizes, types and values that nobody should pass: every function answers, none crashes or wraps."""
+
+import ctypes
+import enum
+import platform
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_memory import READ, WRITE, fault_of, good_memory, peek, poke, refused, seen
+
+from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, VirtAddr, atomics, uaccess
+
+BYTE = ctypes.c_uint8
+own = bytearray(64)
+SCRATCH = ctypes.create_string_buffer(64)
+SCRATCH_AT = ctypes.addressof(SCRATCH)
+
+Call = Callable[[Any], object]
+SizedCall = Callable[[Any, Any], object]
+
+FIXED: dict[str, tuple[MappingFlags, Call]] = {
+    "copy_from_user_into": (READ, lambda addr: uaccess.copy_from_user_into(addr, own)),
+    "copy_to_user": (WRITE, lambda addr: uaccess.copy_to_user(addr, b"x" * 64)),
+    "get_user": (READ, lambda addr: uaccess.get_user(addr, BYTE)),
+    "put_user": (WRITE, lambda addr: uaccess.put_user(addr, BYTE, 1)),
+    "load": (READ, lambda addr: atomics.load(addr, BYTE)),
+    "store": (WRITE, lambda addr: atomics.store(addr, BYTE, 1)),
+    "exchange": (WRITE, lambda addr: atomics.exchange(addr, BYTE, 1)),
+    "compare_exchange": (WRITE, lambda addr: atomics.compare_exchange(addr, BYTE, 1, 1)),
+    "fetch_add": (WRITE, lambda addr: atomics.fetch_add(addr, BYTE, 0)),
+    "fetch_and": (WRITE, lambda addr: atomics.fetch_and(addr, BYTE, 255)),
+    "fetch_or": (WRITE, lambda addr: atomics.fetch_or(addr, BYTE, 0)),
+    "fetch_xor": (WRITE, lambda addr: atomics.fetch_xor(addr, BYTE, 0)),
+}
+"""Functions whose size is not an argument: an address and, for the sake of the matrix, at most 64 bytes."""
+
+SIZED: dict[str, tuple[MappingFlags, SizedCall]] = {
+    "copy_from_user": (READ, uaccess.copy_from_user),
+    "copy_in_user": (WRITE, lambda addr, size: uaccess.copy_in_user(addr, SCRATCH_AT, size)),
+    "copy_in_user's source": (READ, lambda addr, size: uaccess.copy_in_user(SCRATCH_AT, addr, size)),
+    "clear_user": (WRITE, uaccess.clear_user),
+    "strnlen_user": (READ, uaccess.strnlen_user),
+    "strncpy_from_user": (READ, uaccess.strncpy_from_user),
+    "copy_struct_from_user": (READ, lambda addr, size: uaccess.copy_struct_from_user(addr, size, BYTE * 8)),
+    "check_zeroed_user": (READ, uaccess.check_zeroed_user),
+    "find_in_user": (READ, lambda addr, size: uaccess.find_in_user(addr, size, b"x")),
+    "probe_read": (READ, uaccess.probe_read),
+    "probe_write": (WRITE, uaccess.probe_write),
+}
+PROBES = {"probe_read", "probe_write"}
+
+UNMAPPED = (0, 1, 4095, 2**64 - PAGE_SIZE, 2**64 - 4096, 0xFFFF_8000_0000_0000, 0xFFFF_8000_0000_0001)
+NOT_CANONICAL = (1 << 47, (1 << 47) + 1, 1 << 50, 1 << 62, 1 << 63, (1 << 63) + 8, 0xFFFF_7FFF_FFFF_FF00)
+OUTSIDE = (-1, -(2**63), -(2**64), 2**64, 2**64 + 5, 2**70, 10**400)
+
+
+def has_57_bits() -> bool:
+    """Return whether the system says that the processor does, or does not say."""
+    try:
+        return " la57 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+
+
+IS_X86_64 = platform.machine() in ("x86_64", "AMD64")
+ADDRESS_BITS = 57 if has_57_bits() else 48
+
+
+def is_never_canonical(address: int) -> bool:
+    """Return whether this processor, an x86-64 one, cannot form the address."""
+    half = 1 << (ADDRESS_BITS - 1)
+    return IS_X86_64 and half <= address < 2**64 - half
+
+
+@pytest.fixture(autouse=True)
+def _blank_scratch() -> None:
+    SCRATCH.raw = bytes(64)
+
+
+class Number(enum.IntEnum):
+    FIVE = 5
+
+
+class Indexed:
+    """An integer to those who ask for an index, and nothing else."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+def test_every_function_is_in_the_matrix() -> None:
+    """A function that is new to the modules must be added to the tables."""
+    names = {name.partition("'")[0] for name in (*FIXED, *SIZED)}
+    assert names == {*uaccess.__all__, *atomics.__all__}
+
+
+def with_size(call: SizedCall, size: int, address: int) -> object:
+    return call(address, size)
+
+
+def all_calls(size: int) -> list[tuple[str, MappingFlags, Call]]:
+    calls = [(name, access, call) for name, (access, call) in FIXED.items()]
+    for name, (access, sized) in SIZED.items():
+        calls.append((name, access, partial(with_size, sized, size)))
+    return calls
+
+
+def check_fault(name: str, access: MappingFlags, call: Call, address: int, reasons: set[FaultReason]) -> None:
+    told = f"{name} at {address:#x}"
+    if name in PROBES:
+        assert call(address) == 0, told
+        return
+    error = fault_of(partial(call, address), told)
+    assert (error.address, error.access, error.transferred) == (address, access, 0), told
+    assert error.reason in reasons, f"{told}: {error.reason!r}"
+    assert error.signal is not None, told
+
+
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_addresses_where_nothing_is_mapped_fault(size: int) -> None:
+    """Null, the kernel's half and the top of the address space are NOT_MAPPED at their own address."""
+    for name, access, call in all_calls(size):
+        for address in UNMAPPED:
+            check_fault(name, access, call, address, {FaultReason.NOT_MAPPED})
+
+
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_addresses_that_no_processor_forms_fault(size: int) -> None:
+    """Non-canonical addresses are reported as such, at the address that was passed."""
+    either = {FaultReason.NOT_CANONICAL, FaultReason.NOT_MAPPED}
+    for name, access, call in all_calls(size):
+        for address in NOT_CANONICAL:
+            check_fault(
+                name, access, call, address, {FaultReason.NOT_CANONICAL} if is_never_canonical(address) else either
+            )
+
+
+@pytest.mark.parametrize("size", [0, 1, 64])
+def test_addresses_outside_the_address_space_are_refused(size: int) -> None:
+    """They do not wrap: OUT_OF_RANGE with the very number, no signal, even for size 0."""
+    for name, access, call in all_calls(size):
+        for address in OUTSIDE:
+            told = f"{name} at {address:#x}"
+            error = fault_of(partial(call, address), told)
+            assert (error.address, error.access, error.transferred) == (address, access, 0), told
+            assert (error.reason, error.signal) == (FaultReason.OUT_OF_RANGE, None), told
+
+
+def test_an_address_that_would_wrap_onto_good_memory_is_refused() -> None:
+    """2**64 plus a good address is not that address, in either direction, and nothing is written."""
+    good = ctypes.create_string_buffer(b"\xaa" * 64)
+    for name, _, call in all_calls(8):
+        for wrapped in (ctypes.addressof(good) + 2**64, ctypes.addressof(good) - 2**64):
+            error = fault_of(partial(call, wrapped), f"{name} at {wrapped:#x}")
+            assert (error.address, error.reason) == (wrapped, FaultReason.OUT_OF_RANGE), name
+    assert good.raw == b"\xaa" * 64 + b"\0"
+
+
+def test_sizes_that_leave_the_address_space_are_refused() -> None:
+    """One byte too many, huge or negative: OUT_OF_RANGE, and not even the good bytes at the start are touched."""
+    with good_memory() as start:
+        poke(start, b"\xaa" * 100)
+        for name, (access, call) in SIZED.items():
+            if name == "copy_in_user":
+                continue  # its source leaves the address space too, and is looked at first
+            for address in (start, 1, 4096, 2**47, 2**64 - 4096, 2**64 - 1):
+                for size in (2**64 - address + 1, 2**64 - 1 + (address == 1), 2**64, 2**70, -1, -(2**63), -(2**64)):
+                    told = f"{name} at {address:#x} of {size:#x}"
+                    error = fault_of(partial(call, address, size), told)
+                    assert (error.address, error.access, error.transferred) == (address, access, 0), told
+                    assert (error.reason, error.signal) == (FaultReason.OUT_OF_RANGE, None), told
+        assert peek(start, 100) == b"\xaa" * 100
+    for name, (access, fixed) in FIXED.items():
+        if name in ("copy_from_user_into", "copy_to_user"):
+            error = fault_of(partial(fixed, 2**64 - 63), name)
+            assert (error.reason, error.signal) == (FaultReason.OUT_OF_RANGE, None), name
+            assert error.access == access
+    for width, ctype in ((2, ctypes.c_uint16), (4, ctypes.c_uint32), (8, ctypes.c_uint64)):
+        error = fault_of(partial(uaccess.get_user, 2**64 - width + 1, ctype), f"{width} bytes")
+        assert (error.reason, error.address) == (FaultReason.OUT_OF_RANGE, 2**64 - width + 1)
+
+
+def test_copy_in_user_refuses_each_side_that_leaves_the_address_space() -> None:
+    """The source is looked at first, then the target; neither is touched."""
+    for size in (2**64 - SCRATCH_AT + 1, 2**64, 2**70, -1):
+        error = fault_of(partial(uaccess.copy_in_user, 0, SCRATCH_AT, size), f"{size:#x}")
+        assert seen(error) == refused(SCRATCH_AT, FaultReason.OUT_OF_RANGE, READ), f"{size:#x}"
+    for size in (2**64 - SCRATCH_AT + 1, 2**64 - 1):
+        error = fault_of(partial(uaccess.copy_in_user, SCRATCH_AT, 0, size), f"{size:#x}")
+        assert seen(error) == refused(SCRATCH_AT, FaultReason.OUT_OF_RANGE, WRITE), f"{size:#x}"
+
+
+def test_the_largest_sizes_that_fit_fault_where_memory_ends() -> None:
+    """2**63, 2**64 - 1 and up to the last byte are sizes like any other."""
+    for name, (access, call) in SIZED.items():
+        for address, size in ((0, 2**64 - 1), (0, 2**63), (1, 2**64 - 1), (4096, 2**63)):
+            if name.startswith("copy_in_user") and size > 2**63:
+                continue  # the other side would leave the address space
+            check_fault(name, access, partial(with_size, call, size), address, {FaultReason.NOT_MAPPED})
+        for address in (2**64 - 1, 2**64 - 4096):
+            size = 2**64 - address
+            check_fault(name, access, partial(with_size, call, size), address, {FaultReason.NOT_MAPPED})
+    assert bytes(SCRATCH) == bytes(64)
+
+
+def test_all_of_the_address_space_is_not_taken_for_nothing() -> None:
+    """2**64 bytes from 0 on fit into the address space but not into a word: they fault and do not become size 0."""
+    for name, (access, call) in SIZED.items():
+        if name in PROBES or name.startswith("copy_in_user"):
+            continue
+        error = fault_of(partial(call, 0, 2**64), name)
+        assert (error.address, error.access, error.transferred) == (0, access, 0), name
+        assert error.reason in (FaultReason.NOT_MAPPED, FaultReason.OUT_OF_RANGE), name
+    error = fault_of(partial(uaccess.copy_in_user, 0, 0, 2**64), "copy_in_user")
+    assert (error.address, error.transferred) == (0, 0)
+
+
+def test_size_zero_touches_nothing_wherever_it_is() -> None:
+    """Every sized operation succeeds at every address that there is."""
+    results = {
+        "copy_from_user": b"",
+        "strnlen_user": 0,
+        "strncpy_from_user": b"",
+        "check_zeroed_user": True,
+        "probe_read": 0,
+        "probe_write": 0,
+    }
+    for address in (*UNMAPPED, *NOT_CANONICAL, 2**64 - 1):
+        for name, (_, call) in SIZED.items():
+            result = call(address, 0)
+            if name == "copy_struct_from_user":
+                assert bytes(result) == bytes(8), f"{name} at {address:#x}"  # type: ignore[call-overload]
+            else:
+                assert result == results.get(name), f"{name} at {address:#x}"
+        uaccess.copy_from_user_into(address, bytearray())
+        uaccess.copy_to_user(address, b"")
+        assert uaccess.copy_from_user(address, 0, partial=True) == b""
+        assert uaccess.find_in_user(address, 0, b"") == 0
+        assert uaccess.find_in_user(address, 1, b"") == 0
+
+
+@pytest.mark.parametrize("wrong", ["1", None, 1.0, [1], b"1", (1,), 1j, ctypes.c_int(1), object()])
+def test_what_is_no_integer_is_a_type_error(wrong: object) -> None:
+    """As an address or as a size, TypeError and not FaultError."""
+    for name, _, call in all_calls(8):
+        with pytest.raises(TypeError):
+            call(wrong)
+        assert name
+    for name, (_, sized) in SIZED.items():
+        with pytest.raises(TypeError):
+            sized(0, wrong)
+        assert name
+
+
+def test_integer_like_objects_are_addresses_and_sizes() -> None:
+    """IntEnum, VirtAddr, bool and __index__ are what they stand for, in an access and in an error."""
+    with good_memory() as start:
+        poke(start, b"\x07" * 64)
+        place = enum.IntEnum("place", {"START": start, "SIZE": 8})
+        for address in (VirtAddr(start), Indexed(start), place.START):
+            for _, _, call in all_calls(1):
+                call(address)
+            for size in (place.SIZE, Indexed(8), VirtAddr(8)):
+                for _, sized in SIZED.values():
+                    poke(start, b"\x07" * 7 + b"\0")
+                    sized(address, size)
+        assert uaccess.probe_read(start, True) == 1
+    for huge in (Indexed(2**64), Indexed(-1), VirtAddr(2**70)):
+        for name, _, call in all_calls(1):
+            error = fault_of(partial(call, huge), name)
+            assert (error.address, error.reason) == (huge.__index__(), FaultReason.OUT_OF_RANGE)
+            assert type(error.address) is VirtAddr
+
+
+class Pair(ctypes.Structure):
+    _fields_ = (("a", ctypes.c_int), ("b", ctypes.c_int))
+
+
+class Either(ctypes.Union):
+    _fields_ = (("a", ctypes.c_int), ("b", ctypes.c_float))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Pair,
+        Either,
+        ctypes.c_int * 2,
+        ctypes.py_object,
+        ctypes.c_longdouble,
+        ctypes.Structure,
+        ctypes._SimpleCData,
+        ctypes._Pointer,
+        int,
+        str,
+        object,
+        type,
+        None,
+        4,
+        "c_int",
+        ctypes.c_int(4),
+        [ctypes.c_int],
+        {},
+    ],
+    ids=str,
+)
+def test_what_is_no_simple_type_is_refused(wrong: Any) -> None:
+    """TypeError from every operation on words, before the address is touched."""
+    for address in (SCRATCH_AT, 0):
+        for operation in (uaccess.get_user, atomics.load):
+            with pytest.raises(TypeError):
+                operation(address, wrong)
+        for write in (uaccess.put_user, atomics.store, atomics.exchange, *FETCHES):
+            with pytest.raises(TypeError):
+                write(address, wrong, 1)
+        with pytest.raises(TypeError):
+            atomics.compare_exchange(address, wrong, 1, 1)
+    assert bytes(SCRATCH) == bytes(64)
+
+
+FETCHES = (atomics.fetch_add, atomics.fetch_and, atomics.fetch_or, atomics.fetch_xor)
+
+
+@pytest.mark.parametrize("wrong", [int, str, object, None, 4, "c_int", [ctypes.c_int], bytes])
+def test_what_is_no_ctype_is_no_structure(wrong: Any) -> None:
+    """copy_struct_from_user raises TypeError, whether or not the memory is good."""
+    for address in (SCRATCH_AT, 0):
+        with pytest.raises(TypeError):
+            uaccess.copy_struct_from_user(address, 8, wrong)
+
+
+class Holder(ctypes.Structure):
+    _fields_ = (("object", ctypes.py_object),)
+
+
+class Nested(ctypes.Structure):
+    _fields_ = (("count", ctypes.c_long), ("holders", Holder * 2))
+
+
+@pytest.mark.parametrize("ctype", [ctypes.py_object, Holder, Nested, ctypes.py_object * 2], ids=str)
+def test_no_object_is_made_from_untrusted_memory(ctype: type[Any]) -> None:
+    """A type that holds Python objects is refused: looking at one would follow a wild pointer."""
+    with pytest.raises(TypeError):
+        uaccess.copy_struct_from_user(SCRATCH_AT, ctypes.sizeof(ctype), ctype)
+
+
+@pytest.mark.parametrize(
+    ("ctype", "value"),
+    [
+        (ctypes.c_int8, 128),
+        (ctypes.c_int8, -129),
+        (ctypes.c_uint8, 256),
+        (ctypes.c_uint8, -1),
+        (ctypes.c_int16, 2**15),
+        (ctypes.c_uint16, 2**16),
+        (ctypes.c_int32, 2**31),
+        (ctypes.c_uint32, -1),
+        (ctypes.c_int64, 2**63),
+        (ctypes.c_uint64, 2**64),
+        (ctypes.c_uint64, 2**70),
+        (ctypes.c_void_p, 2**64),
+        (ctypes.c_void_p, -1),
+        (ctypes.c_char_p, 2**64 + 1),
+        (ctypes.POINTER(ctypes.c_int), -1),
+        (ctypes.c_int32.__ctype_be__, 2**31),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_unwritten(ctype: type[Any], value: int) -> None:
+    """ValueError from put_user, store and exchange; the memory stays."""
+    for operation in (uaccess.put_user, atomics.store, atomics.exchange):
+        with pytest.raises(ValueError, match="does not fit"):
+            operation(SCRATCH_AT, ctype, value)
+    assert bytes(SCRATCH) == bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("ctype", "value"),
+    [
+        (ctypes.c_int, 1.5),
+        (ctypes.c_int, "1"),
+        (ctypes.c_int, None),
+        (ctypes.c_float, "1"),
+        (ctypes.c_char, "a"),
+        (ctypes.c_char, b"ab"),
+        (ctypes.c_wchar, b"a"),
+        (ctypes.c_wchar, "ab"),
+        (ctypes.c_void_p, "a"),
+        (ctypes.c_void_p, 1.0),
+        (ctypes.c_char_p, b"text"),
+        (ctypes.POINTER(ctypes.c_int), b"text"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_unwritten(ctype: type[Any], value: object) -> None:
+    """TypeError from put_user, store and exchange; the memory stays."""
+    for operation in (uaccess.put_user, atomics.store, atomics.exchange):
+        with pytest.raises(TypeError):
+            operation(SCRATCH_AT, ctype, value)
+    assert bytes(SCRATCH) == bytes(64)
+
+
+def test_integer_like_values_are_written() -> None:
+    """What the ctypes type takes is put, __index__ included, and it is not compared as an object."""
+    word = ctypes.c_int()
+    for value in (Indexed(5), VirtAddr(5), Number.FIVE):
+        for operation in (uaccess.put_user, atomics.store, atomics.exchange):
+            word.value = 0
+            operation(ctypes.addressof(word), ctypes.c_int, value)
+            assert word.value == 5
+    with pytest.raises(FaultError):
+        uaccess.put_user(0, ctypes.c_int, Indexed(5))

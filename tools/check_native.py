@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MIT
+"""Build the package in many ways, run the test-suite against each build, and read the C sources with analysers.
+
+``check_native.py``: gcc and clang, without and with optimisation and hardening, then clang-tidy and cppcheck.
+``check_native.py --sanitize``: gcc and clang with AddressSanitizer and UndefinedBehaviorSanitizer.
+
+What follows on the command line goes to pytest.  What a machine has not got is skipped, and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPILERS = ("gcc", "clang")
+HARDENED = "-D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection"
+FLAGS = ("-O0", "-O3 -flto", f"-O3 -flto {HARDENED}")
+SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+HANG = 600
+"""Seconds."""
+
+SANITIZER_ENVIRONMENT = {
+    # The handlers under test are the library's: the sanitizer's own would print a report for every caught fault.
+    "ASAN_OPTIONS": "handle_segv=0:handle_sigbus=0:allow_user_segv_handler=1"
+    ":allocator_may_return_null=1"  # a MemoryError, as malloc's failure would be
+    ":detect_leaks=0"  # an interpreter leaks by design
+    ":abort_on_error=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "PYTHONMALLOC": "malloc",  # so that each object has its own red zones
+}
+
+NOT_SANITIZED = {
+    "test_environment.py::test_good_accesses_make_no_system_calls_but_a_few_at_each_tick": "the sanitizer makes some",
+    "test_fork.py::test_a_child_forked_during_installs_catches_its_faults_and_gets_on_top": (
+        "200 forks with a shadow memory, and 2 ms a fault, take minutes"
+    ),
+}
+"""Tests that cannot run under a sanitizer, and why."""
+
+CANARY = """
+import ctypes
+from axptr_native._native import lib
+malloc = ctypes.CDLL(None).malloc
+malloc.argtypes, malloc.restype = (ctypes.c_void_p,), ctypes.c_void_p
+good = ctypes.create_string_buffer(64)
+lib.axp_copy_from_user(malloc(16), ctypes.addressof(good), 64)
+"""
+"""A caller whose own buffer is too small: a sanitizer that says nothing to this would see nothing else either."""
+
+
+class Build(NamedTuple):
+    """One way to compile the library."""
+
+    compiler: str
+    flags: str
+    preload: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.compiler} {self.flags.replace(HARDENED, 'hardened').replace(SANITIZE, 'sanitized')}"
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    built: str
+    tests: str
+    ok: bool = True
+
+
+class CheckError(Exception):
+    """A step that did not work, in a few words; its output has been printed."""
+
+
+class Outcome(NamedTuple):
+    """How a program ended, and what it said."""
+
+    returncode: int
+    output: str
+
+
+def run(
+    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, cwd: Path = ROOT, stdin: str = ""
+) -> Outcome:
+    """Run a program to its end, or, if it hangs, to that of everything that it has started."""
+    with subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=os.environ | dict(environment or {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(stdin, timeout=HANG)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            output += f"\nno end after {HANG} s"
+        return Outcome(process.returncode, output)
+
+
+def last_line(text: str) -> str:
+    """Return a tool's last word."""
+    return next((line.strip("= ") for line in reversed(text.splitlines()) if line.strip()), "no output")
+
+
+def usable(compiler: str, flags: str, folder: Path) -> str | None:
+    """Return what keeps a compiler from building with these flags, or None."""
+    if shutil.which(compiler) is None:
+        return f"{compiler} not found"
+    output = folder / "usable.so"
+    done = run(
+        [compiler, *flags.split(), "-shared", "-fPIC", "-x", "c", "-", "-o", output],
+        stdin="int answer(void);\nint answer(void) { return 42; }\n",
+    )
+    return None if done.returncode == 0 else f"{compiler} cannot build with these flags: {last_line(done.output)}"
+
+
+def runtime(compiler: str) -> str | None:
+    """Return the file of a compiler's AddressSanitizer runtime, which must be loaded before everything else."""
+    machine = platform.machine()
+    for name in (f"libclang_rt.asan-{machine}.so", "libclang_rt.asan.so", "libasan.so"):  # clang finds gcc's, too
+        found = Path(run([compiler, f"-print-file-name={name}"]).output.strip())
+        if found.is_absolute() and found.is_file() and found.read_bytes()[:4] == b"\x7fELF":
+            return str(found)
+    return None
+
+
+def install(build: Build, folder: Path) -> Path:
+    """Install the package as built so into a folder of its own, and return that."""
+    target = folder / "installed"
+    flags = f"{build.flags} -Werror"
+    # A library that lacks a function (an atomic that needs libatomic, say) should fail here and not at its first call.
+    complete = "" if build.preload or sys.platform == "darwin" else "-Wl,--no-undefined"
+    settings = {
+        "build-dir": str(folder / "build"),
+        "cmake.build-type": "None",
+        "cmake.define.AXPTR_WERROR": "ON",
+        "cmake.define.CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
+        "install.strip": "false",
+    }
+    done = run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", "--verbose"]
+        + [f"--config-settings={name}={value}" for name, value in settings.items()]
+        + ["--target", str(target), str(ROOT)],
+        environment={"CC": build.compiler, "CFLAGS": flags, "LDFLAGS": complete},
+    )
+    if done.returncode != 0:
+        print(f"==== {build.name}\n{done.output}", flush=True)
+        raise CheckError("FAILED")
+    return target
+
+
+def environment_of(build: Build, installed: Path) -> dict[str, str]:
+    """Return the variables with which an interpreter finds a build."""
+    found = {"PYTHONPATH": str(installed)}
+    return found | SANITIZER_ENVIRONMENT | {"LD_PRELOAD": build.preload} if build.preload else found
+
+
+def check_canary(build: Build, installed: Path, folder: Path) -> None:
+    """Make sure that the sanitizer sees a plain overflow of our own memory."""
+    done = run([sys.executable, "-c", CANARY], environment=environment_of(build, installed), cwd=folder)
+    if "AddressSanitizer: heap-buffer-overflow" not in done.output:
+        print(f"==== {build.name}\n{done.output}", flush=True)
+        raise CheckError("FAILED: the sanitizer is blind")
+
+
+def test(build: Build, installed: Path, folder: Path, arguments: Sequence[str]) -> str:
+    """Run the test-suite against a build and return its summary."""
+    loaded = run(
+        [sys.executable, "-c", "import axptr_native._native as native; print(native.lib._name)"],
+        environment=environment_of(build, installed),
+        cwd=folder,
+    )
+    if Path(last_line(loaded.output)).parent.parent != installed:
+        print(f"==== {build.name}\n{loaded.output}", flush=True)
+        raise CheckError("FAILED: another build was loaded")
+    deselected = [f"--deselect={ROOT / 'tests' / name}" for name in NOT_SANITIZED] if build.preload else []
+    done = run(
+        [
+            *(sys.executable, "-m", "pytest", f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}"),
+            *("-p", "no:cacheprovider", "-n", "auto", *deselected, *arguments, ROOT / "tests"),
+        ],
+        environment=environment_of(build, installed),
+        cwd=folder,
+    )
+    summary = last_line(done.output)
+    if done.returncode != 0:
+        print(f"==== {build.name}\n{done.output}", flush=True)
+        raise CheckError(f"FAILED: {summary}")
+    return summary
+
+
+def check(build: Build, folder: Path, installed: Path | CheckError, arguments: Sequence[str]) -> Row:
+    """Test a build."""
+    print(f"testing {build.name}", flush=True)
+    if isinstance(installed, CheckError):
+        return Row(build.name, str(installed), "", ok=False)
+    try:
+        if build.preload:
+            check_canary(build, installed, folder)
+        return Row(build.name, "yes", test(build, installed, folder, arguments))
+    except CheckError as error:
+        return Row(build.name, "yes", str(error), ok=False)
+
+
+def plan(sanitize: bool, folder: Path) -> tuple[list[Build], list[str]]:
+    """Return what can be built here, and what cannot and why."""
+    builds: list[Build] = []
+    skipped: list[str] = []
+    for compiler in COMPILERS:
+        for flags in (SANITIZE,) if sanitize else FLAGS:
+            build = Build(compiler, flags, (runtime(compiler) or "") if sanitize and shutil.which(compiler) else "")
+            obstacle = usable(compiler, flags, folder)
+            if obstacle is None and sanitize and not build.preload:
+                obstacle = f"no shared AddressSanitizer runtime for {compiler}"
+            if obstacle is None:
+                builds.append(build)
+            elif (line := f"skipped: {obstacle}") not in skipped:
+                skipped.append(line)
+    return builds, skipped
+
+
+def analyse(commands: Path) -> list[Row]:
+    """Read the sources with what analysers there are; ``commands`` is a folder with compile_commands.json."""
+    sources = sorted((ROOT / "native").glob("*.c"))
+    analysers = {
+        "clang-tidy": (
+            "--quiet",
+            "--warnings-as-errors=*",
+            "--extra-arg=-Wno-unknown-warning-option",
+            f"-p={commands}",
+        ),
+        "cppcheck": ("--quiet", "--error-exitcode=1", "--enable=warning,performance,portability", "--inline-suppr")
+        + ("--std=c11", "-D_GNU_SOURCE", f"-I{ROOT / 'native'}"),
+    }
+    rows = []
+    for name, options in analysers.items():
+        if shutil.which(name) is None:
+            continue
+        done = run([name, *options, *sources])
+        if done.returncode != 0:
+            print(f"==== {name}\n{done.output}", flush=True)
+        rows.append(Row(name, "", "no findings" if done.returncode == 0 else "FAILED", ok=done.returncode == 0))
+    return rows
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows in columns."""
+    lines = [("configuration", "built", "tests"), *((row.name, row.built, row.tests) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    return "\n".join(f"{line[0]:{widths[0]}}  {line[1]:{widths[1]}}  {line[2]}".rstrip() for line in lines)
+
+
+def main() -> int:
+    """Check everything and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sanitize", action="store_true", help="under AddressSanitizer and UndefinedBehaviorSanitizer")
+    options, arguments = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary).resolve()
+        builds, skipped = plan(options.sanitize, scratch)
+        folders = [scratch / str(number) for number in range(len(builds))]
+
+        def try_to_install(build: Build, folder: Path) -> Path | CheckError:
+            folder.mkdir()
+            try:
+                return install(build, folder)
+            except CheckError as error:
+                return error
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            installed = list(pool.map(try_to_install, builds, folders))
+        rows = [check(*each, arguments) for each in zip(builds, folders, installed, strict=True)]
+        if not options.sanitize:
+            if builds:
+                rows += analyse(folders[-1] / "build")
+            skipped += [f"skipped: {name} not found" for name in ("clang-tidy", "cppcheck") if not shutil.which(name)]
+    print(table(rows))
+    if options.sanitize:
+        for test_name, reason in NOT_SANITIZED.items():
+            print(f"deselected: {test_name}: {reason}")
+    for line in skipped:
+        print(line)
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
