@@ -15,7 +15,7 @@ import errno
 import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
 
-from ._buffer import BYTES_HEADER, locate
+from ._buffer import locate
 from ._native import ADDRESS_MAX, check_span, fault_error, lib, lib_dropping_gil
 from ._scalar import refuse_objects, scalar_of
 from .errors import TooLongError, UserMemoryError
@@ -48,7 +48,8 @@ __all__ = [
 
 # Beside one busy thread, dropping the GIL costs a small read 160 to 400 us; keeping it for 1 MiB holds it 20 us.
 _DROP_GIL = 1 << 20
-_LAST_SMALL = ADDRESS_MAX - _DROP_GIL
+_SMALL = 1 << 16
+_LAST_SMALL = ADDRESS_MAX - _SMALL
 _raw_copy_from_user = lib.axp_raw_copy_from_user
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 
@@ -72,10 +73,11 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False) -> bytes:
     Source: Linux ``copy_from_user``.
     """
     # The usual case without what it can do without: check_span() and the choice of a library take 150 ns.
-    if type(addr) is int and type(size) is int and 0 < size < _DROP_GIL and 0 <= addr < _LAST_SMALL:
-        data = bytes(size)
-        # Nobody else has seen the object yet, so it may still be written to.
-        if _raw_copy_from_user(id(data) + BYTES_HEADER, addr, size) == 0:
+    if type(addr) is int and type(size) is int and 1 < size < _SMALL and 0 <= addr < _LAST_SMALL:
+        # Nobody else has seen the object yet, so it may still be written to; ctypes passes where its bytes are.  Of one
+        # byte it would be an object that everybody shares.  Half the time of bytes(size).
+        data = b"\0" * size
+        if _raw_copy_from_user(data, addr, size) == 0:
             return data
         return _prefix_or_raise(data, partial)
     return _copy_unusual(addr, size, partial)
@@ -87,7 +89,7 @@ def _copy_unusual(addr: int, size: int, partial: bool) -> bytes:
         data = bytes(size)
     except (MemoryError, OverflowError):
         return _copy_without_room(addr, size, partial)
-    if size and _lib(size).axp_raw_copy_from_user(id(data) + BYTES_HEADER, addr, size):
+    if size and _lib(size).axp_raw_copy_from_user(data, addr, size):
         return _prefix_or_raise(data, partial)
     return data
 
@@ -148,14 +150,14 @@ def copy_to_user(addr: int, data: ReadableBuffer) -> None:
     Source: Linux ``copy_to_user``.
     """
     if type(data) is bytes:
-        _write(addr, id(data) + BYTES_HEADER, len(data))
+        _write(addr, data, len(data))
         return
     with memoryview(data) as view:
         own, size = locate(view, writable=False)
         _write(addr, own, size)
 
 
-def _write(addr: int, own: int, size: int) -> None:
+def _write(addr: int, own: int | bytes, size: int) -> None:
     addr, size = check_span(addr, size, _WRITE)
     if size and _lib(size).axp_copy_to_user(addr, own, size):
         raise fault_error(size)

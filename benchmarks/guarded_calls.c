@@ -52,21 +52,21 @@ UNGUARDED size_t plain_touch_write(uintptr_t to, size_t size)
 }
 
 /* The barrier keeps compilers from hoisting a call out of the loop: strnlen and its like are pure. */
-#define TIMED(name, statement)                                                              \
+#define TIMED(name, statement)                                                             \
     uint64_t time_##name(uint64_t count, uintptr_t user, unsigned char *own, size_t size); \
     uint64_t time_##name(uint64_t count, uintptr_t user, unsigned char *own, size_t size)  \
-    {                                                                                       \
-        uint64_t start = nanoseconds();                                                     \
-        size_t out = 0;                                                                     \
-                                                                                            \
-        for (uint64_t i = 0; i < count; i++) {                                              \
-            statement;                                                                      \
-            __asm__ volatile("" ::: "memory");                                              \
-        }                                                                                   \
-        (void)own;                                                                          \
-        (void)size;                                                                         \
-        found = out;                                                                        \
-        return nanoseconds() - start;                                                       \
+    {                                                                                      \
+        uint64_t start = nanoseconds();                                                    \
+        size_t out = 0;                                                                    \
+                                                                                           \
+        for (uint64_t i = 0; i < count; i++) {                                             \
+            statement;                                                                     \
+            __asm__ volatile("" ::: "memory");                                             \
+        }                                                                                  \
+        (void)own;                                                                         \
+        (void)size;                                                                        \
+        found = out;                                                                       \
+        return nanoseconds() - start;                                                      \
     }
 
 TIMED(plain_load, result = plain_load(user, size, own))

@@ -199,7 +199,7 @@ int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t nee
  * is not zero. */
 AXP_TOUCHES_USER static size_t nonzero_offset(const unsigned char *at, size_t size)
 {
-    enum { BLOCK = 256 };
+    enum { BLOCK = 64 };
     size_t offset = 0;
 
     for (; size - offset >= BLOCK; offset += BLOCK) {

@@ -342,7 +342,8 @@ static int start_hammers(void *(*body)(void *), int threads)
     return 0;
 }
 
-/* Threads that for ever put a handler on top, which passes everything on to who is there now, and call install(). */
+/* Threads that for ever put a handler on top, which passes everything on to who is there now, and call
+ * install(). */
 int hostile_hammer(int (*install)(void), int threads)
 {
     hammered = install;
@@ -421,8 +422,8 @@ static void take_state(hostile_state *state)
 }
 
 /* Changes all of it away from the defaults, copies, and tells what it was before and after. */
-void hostile_copy_in_odd_state(copy_function copy, void *to, uintptr_t from, size_t size, hostile_state *before_out,
-                               hostile_state *after_out)
+void hostile_copy_in_odd_state(copy_function copy, void *to, uintptr_t from, size_t size,
+                               hostile_state *before_out, hostile_state *after_out)
 {
     sigset_t odd, usual;
     fenv_t environment;
