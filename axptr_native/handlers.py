@@ -56,8 +56,7 @@ class SignalStatus:
     Attributes:
         signal: The signal.
         handlers: The handlers as they are asked in turn, at least one.  What one that is not ours passes a signal on
-        to
-            is not known.
+            to is not known.
     """
 
     __slots__ = ("handlers", "signal")

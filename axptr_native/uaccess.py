@@ -117,13 +117,11 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
     Args:
         addr: Where to read.
         buffer: A contiguous writable buffer (bytearray, memoryview, mmap, array, numpy array).  It is our own memory:
-        if
-            the buffer itself is bad, a mapping of a truncated file say, the process crashes.
+            if the buffer itself is bad, a mapping of a truncated file say, the process crashes.
 
     Raises:
         FaultError: Not all of it can be read.  The first ``transferred`` bytes of the buffer are what was read, the
-        rest
-            is zeroed.
+            rest is zeroed.
         TypeError: ``buffer`` is not a writable buffer.
         BufferError: ``buffer`` is not contiguous.
 
@@ -168,9 +166,8 @@ def copy_in_user(dst: int, src: int, size: int) -> None:
 
     Raises:
         FaultError: ``access`` tells which side failed (READ: ``src``, WRITE: ``dst``).  The first ``transferred``
-        bytes were
-            copied and nothing beyond them was changed, unless the spans overlap with ``dst`` above ``src`` and the
-            memory went away during the call: then bytes beyond may have been copied too.
+            bytes were copied and nothing beyond them was changed, unless the spans overlap with ``dst`` above ``src``
+            and the memory went away during the call: then bytes beyond may have been copied too.
 
     Source: Linux ``raw_copy_in_user``.
     """
@@ -284,8 +281,7 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     Args:
         addr: Where the caller's structure is.
         usize: Its size as the caller knows it.  Smaller than ours: the rest of ours is zero.  Larger: what we do not
-        know
-            must be zero.
+            know must be zero.
         ctype: Our structure (or union, array, simple type).  A pointer in it is copied, and what it points to is not:
             following it through ctypes is an unguarded access.
 
