@@ -6,6 +6,9 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, c_int, c_ssize_t, c_void_p, py_object
 
+BYTES_HEADER = bytes.__basicsize__ - 1
+"""From the start of a bytes object to its first byte; the header counts the terminator."""
+
 # Finds the buffer and lets go of it in one call, which nothing can interrupt.  Stable ABI, deprecated because what it
 # finds may move; it does not while a memoryview holds it.
 _find = ctypes.PYFUNCTYPE(c_int, py_object, POINTER(c_void_p), POINTER(c_ssize_t))(

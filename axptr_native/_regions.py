@@ -9,17 +9,15 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator
-from ctypes import c_void_p
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from . import _native
-from ._native import MAP_FIXED, MAP_SHARED, check_status, lib
+from ._memory import NO_ACCESS, READ_WRITE, map_memory, protect_memory, unmap_memory
+from ._native import MAP_FIXED, MAP_SHARED
 from .addr import PAGE_SIZE
 from .errors import FaultReason
-from .flags import MappingFlags
 
-READ_WRITE = MappingFlags.READ | MappingFlags.WRITE
-NO_ACCESS = MappingFlags(0)
+if TYPE_CHECKING:
+    from .flags import MappingFlags
 
 
 class Ending(enum.Enum):
@@ -38,13 +36,6 @@ class Region(NamedTuple):
     end: int
 
 
-def map_memory(size: int, flags: MappingFlags, *, start: int = 0, options: int = 0, file: int = -1) -> int:
-    """Map ``size`` bytes, of a file if there is one, and return where."""
-    address = c_void_p()
-    check_status(_native.lib_dropping_gil.axp_map(start, size, flags, options, file, 0, address))
-    return address.value or 0
-
-
 @contextlib.contextmanager
 def ending_memory(
     ending: Ending, *, good: int = 2 * PAGE_SIZE, bad: int = 2 * PAGE_SIZE, flags: MappingFlags = READ_WRITE
@@ -61,12 +52,12 @@ def ending_memory(
                 file.truncate(good)
                 map_memory(size, flags, start=start, options=MAP_FIXED | MAP_SHARED, file=file.fileno())
         elif good:
-            check_status(lib.axp_protect(start, good, flags))
+            protect_memory(start, good, flags)
         if ending is Ending.HOLE:
-            check_status(lib.axp_unmap(start + good, bad))
+            unmap_memory(start + good, bad)
         yield Region(start, start + good, start + size)
     finally:
-        check_status(lib.axp_unmap(start, size))
+        unmap_memory(start, size)
 
 
 def _reserve(size: int) -> int:
@@ -77,4 +68,4 @@ def _reserve(size: int) -> int:
         start = map_memory(size, NO_ACCESS, start=hint)
         if start == hint:
             return start
-        check_status(lib.axp_unmap(start, size))
+        unmap_memory(start, size)

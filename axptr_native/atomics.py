@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from ctypes import addressof
 
-from ._native import check_span, fault_error, lib
+from ._native import check_span, lib
+from ._paging import resume
 from ._scalar import Scalar, scalar_of
 from .flags import MappingFlags
 
@@ -29,7 +30,7 @@ def load(addr: int, ctype: type[Any]) -> Any:
     addr, width = check_span(addr, scalar.width, MappingFlags.READ)
     value = scalar.carrier()
     if lib.axp_atomic_load(addr, width, addressof(value)):
-        raise fault_error(width)
+        resume(lambda _: lib.axp_atomic_load(addr, width, addressof(value)), width)
     return value.value
 
 
@@ -37,8 +38,9 @@ def store(addr: int, ctype: type[Any], value: Any) -> None:
     """Write ``value`` at ``addr``."""
     scalar = scalar_of(ctype)
     addr, width = check_span(addr, scalar.width, MappingFlags.WRITE)
-    if lib.axp_atomic_store(addr, width, addressof(scalar.pack(value))):
-        raise fault_error(width)
+    packed = scalar.pack(value)
+    if lib.axp_atomic_store(addr, width, addressof(packed)):
+        resume(lambda _: lib.axp_atomic_store(addr, width, addressof(packed)), width)
 
 
 def exchange(addr: int, ctype: type[Any], value: Any) -> Any:
@@ -87,6 +89,7 @@ def _fetch(name: str, addr: int, ctype: type[Any], operand: int) -> int:
 def _update(name: str, addr: int, scalar: Scalar, *operands: Any) -> Any:
     addr, width = check_span(addr, scalar.width, MappingFlags.WRITE)
     previous = scalar.carrier()
-    if getattr(lib, name)(addr, width, *map(addressof, operands), addressof(previous)):
-        raise fault_error(width)
+    update = getattr(lib, name)
+    if update(addr, width, *map(addressof, operands), addressof(previous)):
+        resume(lambda _: update(addr, width, *map(addressof, operands), addressof(previous)), width)
     return previous.value

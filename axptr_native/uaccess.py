@@ -15,10 +15,11 @@ import errno
 import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
 
-from ._buffer import locate
+from ._buffer import BYTES_HEADER, locate
 from ._native import ADDRESS_MAX, check_span, fault_error, lib, lib_dropping_gil
+from ._paging import can_resolve, resume
 from ._scalar import refuse_objects, scalar_of
-from .errors import TooLongError, UserMemoryError
+from .errors import FaultError, TooLongError, UserMemoryError
 from .flags import MappingFlags
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
@@ -79,7 +80,7 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False) -> bytes:
         data = b"\0" * size
         if _raw_copy_from_user(data, addr, size) == 0:
             return data
-        return _prefix_or_raise(data, partial)
+        return _finish_copy(data, addr, partial)
     return _copy_unusual(addr, size, partial)
 
 
@@ -90,15 +91,19 @@ def _copy_unusual(addr: int, size: int, partial: bool) -> bytes:
     except (MemoryError, OverflowError):
         return _copy_without_room(addr, size, partial)
     if size and _lib(size).axp_raw_copy_from_user(data, addr, size):
-        return _prefix_or_raise(data, partial)
+        return _finish_copy(data, addr, partial)
     return data
 
 
-def _prefix_or_raise(data: bytes, partial: bool) -> bytes:
-    error = fault_error(len(data))
-    if not partial:
-        raise error
-    return data[: error.transferred]
+def _finish_copy(data: bytes, addr: int, partial: bool) -> bytes:
+    size, own = len(data), id(data) + BYTES_HEADER
+    try:
+        resume(lambda done: _lib(size).axp_raw_copy_from_user(own + done, addr + done, size - done), size)
+    except FaultError as error:
+        if not partial:
+            raise
+        return data[: error.transferred]
+    return data
 
 
 def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:
@@ -131,7 +136,7 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
         own, size = locate(view, writable=True)
         addr, size = check_span(addr, size, _READ)
         if size and _lib(size).axp_copy_from_user(own, addr, size):
-            raise fault_error(size)
+            resume(lambda done: _lib(size).axp_copy_from_user(own + done, addr + done, size - done), size)
 
 
 def copy_to_user(addr: int, data: ReadableBuffer) -> None:
@@ -148,17 +153,17 @@ def copy_to_user(addr: int, data: ReadableBuffer) -> None:
     Source: Linux ``copy_to_user``.
     """
     if type(data) is bytes:
-        _write(addr, data, len(data))
+        _write(addr, id(data) + BYTES_HEADER, len(data))
         return
     with memoryview(data) as view:
         own, size = locate(view, writable=False)
         _write(addr, own, size)
 
 
-def _write(addr: int, own: int | bytes, size: int) -> None:
+def _write(addr: int, own: int, size: int) -> None:
     addr, size = check_span(addr, size, _WRITE)
     if size and _lib(size).axp_copy_to_user(addr, own, size):
-        raise fault_error(size)
+        resume(lambda done: _lib(size).axp_copy_to_user(addr + done, own + done, size - done), size)
 
 
 def copy_in_user(dst: int, src: int, size: int) -> None:
@@ -173,8 +178,12 @@ def copy_in_user(dst: int, src: int, size: int) -> None:
     """
     src, size = check_span(src, size, _READ)
     dst, size = check_span(dst, size, _WRITE)
+    if src < dst < src + size:
+        # The end goes first: what is copied then cannot be gone on with, so what can be paged in is paged in before.
+        probe_read(src, size)
+        probe_write(dst, size)
     if size and _lib(size).axp_copy_in_user(dst, src, size):
-        raise fault_error(size)
+        resume(lambda done: _lib(size).axp_copy_in_user(dst + done, src + done, size - done), size)
 
 
 def clear_user(addr: int, size: int) -> None:
@@ -187,7 +196,7 @@ def clear_user(addr: int, size: int) -> None:
     """
     addr, size = check_span(addr, size, _WRITE)
     if size and _lib(size).axp_fill_user(addr, 0, size):
-        raise fault_error(size)
+        resume(lambda done: _lib(size).axp_fill_user(addr + done, 0, size - done), size)
 
 
 def get_user(addr: int, ctype: type[Any]) -> Any:
@@ -213,7 +222,7 @@ def get_user(addr: int, ctype: type[Any]) -> Any:
     addr, size = check_span(addr, scalar.width, _READ)
     value = scalar.carrier()
     if lib.axp_load(addr, size, addressof(value)):
-        raise fault_error(size)
+        resume(lambda _: lib.axp_load(addr, size, addressof(value)), size)
     return value.value
 
 
@@ -234,8 +243,9 @@ def put_user(addr: int, ctype: type[Any], value: Any) -> None:
     """
     scalar = scalar_of(ctype)
     addr, size = check_span(addr, scalar.width, _WRITE)
-    if lib.axp_store(addr, size, addressof(scalar.pack(value))):
-        raise fault_error(size)
+    packed = scalar.pack(value)
+    if lib.axp_store(addr, size, addressof(packed)):
+        resume(lambda _: lib.axp_store(addr, size, addressof(packed)), size)
 
 
 def strnlen_user(addr: int, limit: int) -> int:
@@ -248,11 +258,24 @@ def strnlen_user(addr: int, limit: int) -> int:
 
     Source: C ``strnlen``.  Linux's ``strnlen_user`` counts the zero byte too.
     """
-    addr, limit = check_span(addr, limit, _READ)
-    length = c_void_p()
-    if limit and _lib(limit).axp_strnlen_user(addr, 1, limit, length):
-        raise fault_error(limit)
-    return length.value or 0
+    return count_elements(addr, 1, limit)
+
+
+def count_elements(addr: int, width: int, limit: int) -> int:
+    """Return the elements of 1, 2, 4 or 8 bytes before the first that is zero, at most ``limit``."""
+    addr, size = check_span(addr, limit * width, _READ)
+    count = c_void_p()
+    start = addr
+    if size and _lib(size).axp_strnlen_user(addr, width, limit, count):
+
+        def again(done: int) -> int:
+            nonlocal start
+            start = addr + done
+            status: int = _lib(size).axp_strnlen_user(start, width, limit - done // width, count)
+            return status
+
+        resume(again, size)
+    return (start - addr) // width + (count.value or 0)
 
 
 def strncpy_from_user(addr: int, limit: int) -> bytes:
@@ -296,14 +319,12 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     addr, usize = check_span(addr, usize, _READ)
     result = ctype()
     size = min(usize, sizeof(ctype))
-    if size and _lib(size).axp_raw_copy_from_user(addressof(result), addr, size):
-        raise fault_error(usize)
-    unknown = c_void_p(0)
-    rest = usize - size
-    if rest and _lib(rest).axp_find_nonzero_user(addr + size, rest, unknown):
-        raise fault_error(usize, before=size)
-    if rest and (unknown.value or 0) != rest:
-        where = f"byte {size + (unknown.value or 0)} of {usize} at {addr:#x}"
+    own = addressof(result)
+    if size and _lib(size).axp_raw_copy_from_user(own, addr, size):
+        resume(lambda done: _lib(size).axp_raw_copy_from_user(own + done, addr + done, size - done), usize)
+    unknown = size + _find_nonzero(addr + size, usize - size, usize, before=size)
+    if unknown < usize:
+        where = f"byte {unknown} of {usize} at {addr:#x}"
         raise UserMemoryError(
             errno.E2BIG, f"{os.strerror(errno.E2BIG)}: {where} is not zero, and {ctype.__name__} has only {size}"
         )
@@ -319,10 +340,23 @@ def check_zeroed_user(addr: int, size: int) -> bool:
     Source: Linux ``check_zeroed_user``.
     """
     addr, size = check_span(addr, size, _READ)
+    return _find_nonzero(addr, size, size) == size
+
+
+def _find_nonzero(addr: int, size: int, asked: int, *, before: int = 0) -> int:
+    """Return the offset of the first byte that is not zero, or ``size``."""
     offset = c_void_p()
+    start = addr
     if size and _lib(size).axp_find_nonzero_user(addr, size, offset):
-        raise fault_error(size)
-    return (offset.value or 0) == size
+
+        def again(done: int) -> int:
+            nonlocal start
+            start = addr + done
+            status: int = _lib(size).axp_find_nonzero_user(start, size - done, offset)
+            return status
+
+        resume(again, asked, before=before)
+    return start - addr + (offset.value or 0)
 
 
 def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
@@ -343,7 +377,7 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
     with memoryview(needle) as view:
         own, needle_size = locate(view, writable=False)
         if _lib(size).axp_find_in_user(addr, size, own, needle_size, offset):
-            raise fault_error(size)
+            resume(lambda _: _lib(size).axp_find_in_user(addr, size, own, needle_size, offset), size)
     found = offset.value or 0
     return found if found < size or not needle_size else None
 
@@ -356,11 +390,7 @@ def probe_read(addr: int, size: int) -> int:
     Raises:
         FaultError: Only with reason OUT_OF_RANGE.
     """
-    addr, size = check_span(addr, size, _READ)
-    accessible = c_void_p()
-    if _lib(size).axp_probe_read(addr, size, accessible):
-        raise fault_error(size)
-    return accessible.value or 0
+    return _probe("axp_probe_read", addr, size, _READ)
 
 
 def probe_write(addr: int, size: int) -> int:
@@ -372,8 +402,17 @@ def probe_write(addr: int, size: int) -> int:
     Raises:
         FaultError: Only with reason OUT_OF_RANGE.
     """
-    addr, size = check_span(addr, size, _WRITE)
+    return _probe("axp_probe_write", addr, size, _WRITE)
+
+
+def _probe(name: str, addr: int, size: int, access: MappingFlags) -> int:
+    addr, size = check_span(addr, size, access)
+    probe = getattr(_lib(size), name)
     accessible = c_void_p()
-    if _lib(size).axp_probe_write(addr, size, accessible):
-        raise fault_error(size)
-    return accessible.value or 0
+    done = 0
+    while True:
+        if probe(addr + done, size - done, accessible):
+            raise fault_error(size)
+        done += accessible.value or 0
+        if done == size or not can_resolve(addr + done, access):
+            return done

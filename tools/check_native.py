@@ -214,7 +214,7 @@ def check(build: Build, folder: Path, installed: Path | CheckError, arguments: S
     """Test a build."""
     if isinstance(installed, CheckError):
         return Row(build.name, str(installed), "", ok=False)
-    print(f"testing {build.name}", flush=True)
+    print(f"testing {build.name} ...", flush=True)
     try:
         if build.preload:
             check_canary(build, installed, folder)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Memory that a pager fills page by page as it is touched."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import threading
+
+from ._areas import Area, Backing
+from ._memory import protect_memory
+from .addr import PAGE_SIZE, VirtAddr
+from .flags import MappingFlags
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Pager = Callable[[VirtAddr, MappingFlags], "bytes | None"]
+    WriteBack = Callable[[VirtAddr, bytes], None]
+
+
+class PagerBacking(Backing):
+    """A file in memory, mapped twice: by the area, a page at a time, and here, where the kernel fills it.
+
+    So a page is whole before anybody can see it, and what was written can be read back whatever the area allows.  A
+    page is not writable before the first write to it: that fault is how a written page is known.
+    """
+
+    __slots__ = ("_pages", "busy", "file", "pager", "resident", "write_back")
+
+    def __init__(self, size: int, pager: Pager, write_back: WriteBack | None) -> None:
+        self.pager = pager
+        self.write_back = write_back
+        self.file = _anonymous_file(size)
+        self._pages = mmap.mmap(self.file, size)
+        self.resident: dict[int, bool] = {}
+        """Offsets of the pages that are in: whether they were written to."""
+        self.busy: dict[int, Busy] = {}
+        """Offsets of the pages that are on their way in or out."""
+
+    def __del__(self) -> None:
+        self._pages.close()
+        os.close(self.file)
+
+    def fill(self, offset: int, page: bytes) -> None:
+        """Set a page's content."""
+        self._pages[offset : offset + PAGE_SIZE] = page
+
+    def content(self, offset: int) -> bytes:
+        """Return a page's content."""
+        return self._pages[offset : offset + PAGE_SIZE]
+
+    def show(self, area: Area, offset: int) -> None:
+        """Let a page that is in be accessed as far as its area allows; writing, once it was written to."""
+        flags = area.flags if self.resident[offset] else area.flags & ~MappingFlags.WRITE
+        protect_memory(area.range.start + offset - area.offset, PAGE_SIZE, flags)
+
+    def drop(self, offset: int, size: int) -> None:
+        """Forget the pages of a part, and give their memory back."""
+        for page in range(offset, offset + size, PAGE_SIZE) if size < len(self.resident) else list(self.resident):
+            if offset <= page < offset + size:
+                self.resident.pop(page, None)
+        if hasattr(mmap, "MADV_REMOVE"):
+            self._pages.madvise(mmap.MADV_REMOVE, offset, size)
+
+
+class Busy:
+    """A page on its way: who moves it, and an event for those who wait."""
+
+    __slots__ = ("done", "thread")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.thread = threading.get_ident()
+
+
+def _anonymous_file(size: int) -> int:
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("axptr-pager")
+    else:
+        with tempfile.TemporaryFile() as named:
+            file = os.dup(named.fileno())
+    os.ftruncate(file, size)
+    return file
+
+
+class PagingCounters:
+    """What demand paging has done in an address space.
+
+    Attributes:
+        resolved: Faults after which the access went on.
+        refused: Faults that a pager did not resolve.
+        pages_in: Pages that pagers have filled.
+        pages_out: Pages that were evicted.
+    """
+
+    __slots__ = ("pages_in", "pages_out", "refused", "resolved")
+
+    def __init__(self) -> None:
+        self.resolved = self.refused = self.pages_in = self.pages_out = 0
+
+    def __repr__(self) -> str:
+        return "PagingCounters({})".format(", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__))

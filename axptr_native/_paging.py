@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Between a fault and its exception: whoever pages memory in may resolve it, and the access goes on."""
+
+from __future__ import annotations
+
+from ._native import fault_error
+from .errors import FaultError, FaultReason
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .flags import MappingFlags
+
+resolver: Callable[[FaultError], FaultError | None] | None = None
+"""Returns None if the fault was resolved, or else the error to raise.  Set once there is memory that is paged in."""
+
+_RETRIES = 1000
+"""How often one byte may fault again after it was resolved: pages may be taken away again by other threads."""
+
+
+def can_resolve(addr: int, access: MappingFlags) -> bool:
+    """Have a fault at an address resolved, if anybody can."""
+    return resolver is not None and resolver(FaultError(addr, access, FaultReason.REFUSED)) is None
+
+
+def resume(again: Callable[[int], int], size: int | None, *, before: int = 0) -> None:
+    """Finish an access that faulted, or raise its fault.
+
+    Args:
+        again: Runs the access from a number of bytes after its start, and returns its status.
+        size: Bytes that the whole operation was asked for.
+        before: Bytes that the operation had done before this access.
+    """
+    done, retries = 0, 0
+    while True:
+        error = fault_error(size, before=before + done)
+        if resolver is None or retries == _RETRIES:
+            raise error
+        refused = resolver(error)
+        if refused is not None:
+            raise refused
+        progress = error.transferred - before
+        retries = retries + 1 if progress == done else 0
+        done = progress
+        if again(done) == 0:
+            return

@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: MIT
+"""Address spaces: a range of addresses of one's own, with areas mapped into it."""
+
+from __future__ import annotations
+
+import errno
+import weakref
+from operator import index
+from typing import TypeVar
+
+from ._areas import Area, Backing
+from ._demand import DemandPaging, register
+from ._memory import NO_ACCESS, map_memory, protect_memory, reserve_memory, unmap_memory
+from ._native import ADDRESS_MAX, MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status, install
+from ._native import lib_dropping_gil as lib
+from ._pager import PagerBacking, PagingCounters
+from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
+from .errors import FaultError, FaultReason
+from .flags import MappingFlags
+from .space import space_error
+from .uaccess import copy_from_user, copy_to_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from _typeshed import FileDescriptorLike, ReadableBuffer
+
+    from ._pager import Pager, WriteBack
+
+__all__ = ["AddrSpace", "Area", "PagingCounters"]
+
+_Result = TypeVar("_Result")
+_READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
+
+
+class _File(Backing):
+    __slots__ = ()
+
+
+class AddrSpace(DemandPaging):
+    """A range of addresses that nothing else can move into, with areas mapped into it.
+
+    What is not mapped allows no access, so a stale pointer into it always faults.  A context manager: leaving it
+    closes the space.  Everything may be called from any thread.
+
+    Args:
+        size: Bytes to reserve; a multiple of PAGE_SIZE.
+
+    Raises:
+        OSError: EINVAL for another size, ENOMEM if there is no room.
+
+    Source: Starry-OS ``axmm::AddrSpace``.
+    """
+
+    def __init__(self, size: int) -> None:
+        size = index(size)
+        if size <= 0 or size % PAGE_SIZE or size > ADDRESS_MAX:
+            raise space_error(errno.EINVAL, f"an address space of {size} bytes: not a positive multiple of {PAGE_SIZE}")
+        base = reserve_memory(size)
+        super().__init__(VirtAddrRange.from_start_size(base, size))
+        self._closed = False
+        # The addresses stay taken as long as anybody holds the space: what still points into it must go on faulting.
+        weakref.finalize(self, unmap_memory, base, size).atexit = False
+        install()
+
+    @property
+    def base(self) -> VirtAddr:
+        """The first address."""
+        return self._range.start
+
+    @property
+    def end(self) -> VirtAddr:
+        """The first address after the space."""
+        return self._range.end
+
+    @property
+    def size(self) -> int:
+        """Bytes from ``base`` to ``end``."""
+        return self._range.size
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def contains_range(self, start: int, size: int) -> bool:
+        """Return whether all ``size`` bytes from ``start`` on lie in the space, mapped or not."""
+        return self.base <= start and 0 <= size <= self.end - start
+
+    def areas(self) -> tuple[Area, ...]:
+        """Return the areas, in the order of their addresses."""
+        with self._lock:
+            return tuple(self._areas)
+
+    def find_free_area(
+        self, hint: int, size: int, limit: VirtAddrRange | None = None, align: int = PAGE_SIZE
+    ) -> VirtAddr | None:
+        """Return an address from which ``size`` bytes are free, or None.
+
+        Args:
+            hint: Where to begin; what lies below is looked at last.
+            size: Bytes that are needed.
+            limit: Where they have to lie; None: anywhere in the space.
+            align: What the address is a multiple of, in bytes: a power of two, at least PAGE_SIZE.
+
+        Raises:
+            OSError: EINVAL for a size or an alignment that is not in pages.
+
+        Source: Starry-OS ``AddrSpace::find_free_area``.
+        """
+        if size <= 0 or size % PAGE_SIZE or align < PAGE_SIZE or align & (align - 1):
+            raise space_error(errno.EINVAL, f"{size} bytes aligned to {align}: neither is in whole pages")
+        low = max(self.base, limit.start if limit else 0)
+        high = min(self.end, limit.end if limit else ADDRESS_MAX)
+        with self._lock:
+            self._check_open()
+            found = self._areas.free(max(low, hint), high, size, align)
+            return self._areas.free(low, high, size, align) if found is None else found
+
+    def map_alloc(self, start: int | None, size: int, flags: MappingFlags, *, populate: bool = False) -> VirtAddrRange:
+        """Map zeroed memory.
+
+        Args:
+            start: Where, a multiple of PAGE_SIZE; None: where there is room.
+            size: Bytes, a multiple of PAGE_SIZE.
+            flags: The access that is allowed.
+            populate: Bring the pages in now instead of when they are touched.
+
+        Returns:
+            The addresses.
+
+        Raises:
+            OSError: EINVAL (unaligned, or not in the space), EEXIST (something is mapped there), ENOMEM (no room).
+                Nothing was changed.
+            ValueError: The space is closed.
+
+        Source: Starry-OS ``AddrSpace::map_alloc``.
+        """
+        options = MAP_POPULATE if populate else 0
+        return self._map(
+            start, size, flags, None, 0, lambda at: map_memory(size, flags, start=at, options=options | MAP_FIXED)
+        )
+
+    def map_file(
+        self,
+        start: int | None,
+        file: FileDescriptorLike,
+        size: int,
+        flags: MappingFlags,
+        *,
+        offset: int = 0,
+        shared: bool = True,
+    ) -> VirtAddrRange:
+        """Map a file.  What lies past its end faults with BEYOND_END when it is touched.
+
+        Args:
+            start: Where, a multiple of PAGE_SIZE; None: where there is room.
+            file: A file or its descriptor.  It may be closed afterwards.
+            size: Bytes, a multiple of PAGE_SIZE.
+            flags: The access that is allowed.
+            offset: Where in the file, in bytes, a multiple of PAGE_SIZE.
+            shared: Writes reach the file; otherwise they stay in this mapping.
+
+        Returns:
+            The addresses.
+
+        Raises:
+            OSError: As ``map_alloc``, and the system's own (EACCES, ENODEV ...).  Nothing was changed.
+            ValueError: The space is closed.
+        """
+        if offset < 0 or offset % PAGE_SIZE:
+            raise space_error(errno.EINVAL, f"file offset {offset} is not a multiple of {PAGE_SIZE}")
+        descriptor = file if isinstance(file, int) else file.fileno()
+        options = MAP_FIXED | (MAP_SHARED if shared else 0)
+        return self._map(
+            start,
+            size,
+            flags,
+            _File(),
+            offset,
+            lambda at: map_memory(size, flags, start=at, options=options, file=descriptor, offset=offset),
+        )
+
+    def map_pager(
+        self,
+        start: int | None,
+        size: int,
+        flags: MappingFlags,
+        pager: Pager,
+        *,
+        write_back: WriteBack | None = None,
+    ) -> VirtAddrRange:
+        """Map memory that is filled a page at a time, when a guarded access touches it.
+
+        Args:
+            start: Where, a multiple of PAGE_SIZE; None: where there is room.
+            size: Bytes, a multiple of PAGE_SIZE.
+            flags: The access that is allowed.
+            pager: Called with the page's address and the access that touched it; returns PAGE_SIZE bytes, or None to
+                refuse.  It may access user memory itself, but not the page that it is asked for.  If it refuses,
+                raises, or returns anything else, the access is FaultError with reason REFUSED, from what it raised.
+            write_back: Called by ``evict`` with the address and the content of each page that was written to.
+
+        Returns:
+            The addresses.
+
+        Raises:
+            OSError: As ``map_alloc``.  Nothing was changed.
+            ValueError: The space is closed.
+        """
+        self._check_place(start, size)
+        backing = PagerBacking(size, pager, write_back)
+        mapped = self._map(
+            start,
+            size,
+            flags,
+            backing,
+            0,
+            lambda at: map_memory(size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file),
+        )
+        register(self)
+        return mapped
+
+    def unmap(self, start: int, size: int) -> None:
+        """Take everything out of a range, which may have holes.
+
+        Pages that a pager filled are forgotten, also those that were written to.
+
+        Raises:
+            OSError: EINVAL (unaligned, or not in the space); ENOMEM (the system has no more mappings).  Nothing was
+            changed. ValueError: The space is closed.
+
+        Source: Starry-OS ``AddrSpace::unmap``.
+        """
+        self._check_place(start, size)
+        with self._lock:
+            self._check_open()
+            self._clear(start, start + size)
+
+    def protect(self, start: int, size: int, flags: MappingFlags) -> None:
+        """Change the access that a range allows.
+
+        Raises:
+            OSError: EINVAL (unaligned, or not in the space); ENOMEM (there is a hole in it, or the system has no more
+                mappings); the system's own.  Nothing was changed.
+            ValueError: The space is closed.
+
+        Source: Starry-OS ``AddrSpace::protect``.
+        """
+        self._check_place(start, size)
+        end = start + size
+        with self._lock:
+            self._check_open()
+            if not self._areas.covers(start, end):
+                raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
+            before = [area.part(start, end) for area in self._areas.overlapping(start, end)]
+            after = [area.part(start, end, flags) for area in before]
+            try:
+                for area in after:
+                    _apply(area)
+            except OSError:
+                for area in before:
+                    _apply(area)
+                raise
+            self._areas.replace(start, end, after)
+
+    def check_region_access(self, range: VirtAddrRange, flags: MappingFlags) -> bool:  # noqa: A002
+        """Return whether every byte of a range is mapped and allows this access.  False once the space is closed.
+
+        Advice: it may have changed by the time of the access.
+
+        Source: Starry-OS ``AddrSpace::can_access_range``.
+        """
+        if not self.contains_range(range.start, range.size):
+            return False
+        with self._lock:
+            areas = self._areas.overlapping(range.start, range.end)
+            return self._areas.covers(range.start, range.end) and all(flags in area.flags for area in areas)
+
+    def populate_area(self, start: int, size: int, flags: MappingFlags) -> None:
+        """Bring the pages of a range in for an access, so that it need not fault.
+
+        Args:
+            start: Where, a multiple of PAGE_SIZE.
+            size: Bytes, a multiple of PAGE_SIZE.
+            flags: With WRITE, for writing; otherwise for reading.
+
+        Raises:
+            OSError: The system's own: ENOMEM (there is a hole in it), EINVAL (the access is not allowed; unaligned,
+                or not in the space), EFAULT (past the end of a file).
+            FaultError: A pager did not resolve it.
+            ValueError: The space is closed.
+
+        Source: Starry-OS ``AddrSpace::populate_area``; Linux ``MADV_POPULATE_READ``, ``MADV_POPULATE_WRITE``.
+        """
+        self._check_place(start, size)
+        access = _WRITE if _WRITE in flags else _READ
+        end = start + size
+        with self._lock:
+            self._check_open()
+            if not self._areas.covers(start, end):
+                raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
+            parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
+        for part in parts:
+            if not isinstance(part.backing, PagerBacking):
+                check_status(lib.axp_populate(part.range.start, part.range.size, access))
+                continue
+            if access not in part.flags:
+                raise space_error(errno.EINVAL, f"{part!r} does not allow {access!r}")
+            for page in range(part.range.start, part.range.end, PAGE_SIZE):
+                refused = self._resolve(FaultError(page, access, FaultReason.NOT_PERMITTED))
+                if refused is not None:
+                    raise refused
+
+    def read(self, addr: int, size: int) -> bytes:
+        """Return bytes of this space, guarded.
+
+        Raises:
+            FaultError: They cannot be read; OUT_OF_RANGE if they do not all lie in the space.
+        """
+        self._check_span(addr, size, _READ)
+        return copy_from_user(addr, size)
+
+    def write(self, addr: int, data: ReadableBuffer) -> None:
+        """Write the bytes of a buffer into this space, guarded.
+
+        Raises:
+            FaultError: They cannot be written; OUT_OF_RANGE if they do not all lie in the space.  The first
+                ``transferred`` bytes were written.
+        """
+        self._check_span(addr, memoryview(data).nbytes, _WRITE)
+        copy_to_user(addr, data)
+
+    def clear(self) -> None:
+        """Unmap everything.
+
+        Raises:
+            ValueError: The space is closed.
+
+        Source: Starry-OS ``AddrSpace::clear``.
+        """
+        with self._lock:
+            self._check_open()
+            self._clear(self.base, self.end)
+
+    def close(self) -> None:
+        """Unmap everything, for good.  May be called again.
+
+        Pointers into the space, and references and slices that were made from them, raise FaultError from now on.
+        """
+        with self._lock:
+            if not self._closed:
+                self._clear(self.base, self.end)
+                self._closed = True
+
+    def with_addr_space(self, f: Callable[[AddrSpace], _Result], /) -> _Result:
+        """Return ``f(self)``: an address space is its own provider."""
+        return f(self)
+
+    def __enter__(self) -> AddrSpace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<AddrSpace {self.base}-{self.end}{' closed' * self._closed}>"
+
+    def _map(
+        self,
+        start: int | None,
+        size: int,
+        flags: MappingFlags,
+        backing: Backing | None,
+        offset: int,
+        establish: Callable[[int], int],
+    ) -> VirtAddrRange:
+        self._check_place(start, size)
+        with self._lock:
+            self._check_open()
+            at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(start)
+            if at is None:
+                raise space_error(errno.ENOMEM, f"no room for {size} bytes in {self!r}")
+            taken = self._areas.overlapping(at, at + size)
+            if taken:
+                raise space_error(errno.EEXIST, f"{size} bytes at {at} overlap {taken[0]!r}")
+            try:
+                establish(at)
+            except OSError:
+                reserve_memory(size, start=at)  # a mapping that fails may have taken the reservation with it
+                raise
+            mapped = VirtAddrRange.from_start_size(at, size)
+            self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
+            return mapped
+
+    def _clear(self, start: int, end: int) -> None:
+        reserve_memory(end - start, start=start)
+        removed = [area.part(start, end) for area in self._areas.overlapping(start, end)]
+        self._areas.replace(start, end, [])
+        for area in removed:
+            if isinstance(area.backing, PagerBacking):
+                area.backing.drop(area.offset, area.range.size)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the address space is closed")
+
+    def _check_place(self, start: int | None, size: int) -> None:
+        at = self.base if start is None else index(start)
+        if size <= 0 or at % PAGE_SIZE or index(size) % PAGE_SIZE or not self.contains_range(at, size):
+            raise space_error(errno.EINVAL, f"{size} bytes at {at:#x}: not whole pages of {self!r}")
+
+    def _check_span(self, addr: int, size: int, access: MappingFlags) -> None:
+        if not self.contains_range(addr, size):
+            raise FaultError(addr, access, FaultReason.OUT_OF_RANGE, size=size)
+
+
+def _apply(area: Area) -> None:
+    """Have the system allow what the area does."""
+    if not isinstance(area.backing, PagerBacking):
+        protect_memory(area.range.start, area.range.size, area.flags)
+        return
+    for offset in area.backing.resident:
+        if area.offset <= offset < area.offset + area.range.size:
+            area.backing.show(area, offset)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""A view of a buffer that survives its memory: a mapped file that is truncated, a disk that is full or gone."""
+
+from __future__ import annotations
+
+import struct
+from operator import index
+from typing import Any, overload
+
+from ._buffer import locate
+from .uaccess import copy_from_user, copy_from_user_into, copy_to_user, find_in_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = ["GuardedView"]
+
+
+class GuardedView:
+    """The bytes of a buffer, each access guarded.
+
+    Works on mmap, numpy.memmap, SharedMemory's ``buf``, memoryview and any other contiguous buffer, whatever its items
+    and dimensions, as flat bytes.  It keeps the object alive and its buffer exported until it is released; an mmap
+    cannot be closed meanwhile.  A context manager.  Everything may be called from any thread.
+
+    Args:
+        obj: What to view.
+
+    Raises:
+        TypeError: ``obj`` has no buffer.
+        BufferError: Its buffer is not contiguous.
+        ValueError: ``obj`` is an mmap that was closed.
+    """
+
+    __slots__ = ("_address", "_size", "_view")
+
+    def __init__(self, obj: ReadableBuffer) -> None:
+        self._view: memoryview | None = memoryview(obj)
+        self._address, self._size = locate(self._view, writable=False)
+
+    @property
+    def readonly(self) -> bool:
+        """Whether it refuses to be written to."""
+        return self._open().readonly
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        self._open()
+        return self._size
+
+    def release(self) -> None:
+        """Let the buffer go.  May be called again; everything else is ValueError afterwards."""
+        if self._view is not None:
+            self._view.release()
+            self._view = None
+
+    def find(self, needle: ReadableBuffer, start: int = 0, end: int | None = None) -> int:
+        """Return the offset of the first occurrence of ``needle`` in [start, end), or -1, as ``bytes.find`` does.
+
+        Raises:
+            FaultError: Memory ends there, and no occurrence was complete before.
+            ValueError: It was released.
+        """
+        self._open()
+        first, last, _ = slice(start, end).indices(self._size)
+        if memoryview(needle).nbytes > last - first:
+            return -1
+        found = find_in_user(self._address + first, last - first, needle)
+        return -1 if found is None else first + found
+
+    def read_into(self, buffer: WriteableBuffer, offset: int = 0) -> None:
+        """Fill a writable buffer from an offset in bytes on.
+
+        Raises:
+            FaultError: Not all of it can be read: the first ``transferred`` bytes of the buffer were, the rest is zero.
+            ValueError: The view ends before the buffer is full, or was released; nothing was touched.
+            TypeError: ``buffer`` is not a writable buffer.
+        """
+        self._open()
+        copy_from_user_into(self._span(offset, memoryview(buffer).nbytes), buffer)
+
+    def unpack_from(self, format: str | bytes | struct.Struct, offset: int = 0) -> tuple[Any, ...]:  # noqa: A002
+        """Return the values that a struct format describes, from an offset in bytes on.
+
+        Raises:
+            FaultError: They cannot all be read.
+            ValueError: The view ends before that, or was released; nothing was touched.
+            struct.error: The format is none.
+        """
+        self._open()
+        layout = format if isinstance(format, struct.Struct) else struct.Struct(format)
+        return layout.unpack(copy_from_user(self._span(offset, layout.size), layout.size))
+
+    def __len__(self) -> int:
+        return self.nbytes
+
+    @overload
+    def __getitem__(self, position: int) -> int: ...
+    @overload
+    def __getitem__(self, position: slice) -> bytes: ...
+    def __getitem__(self, position: int | slice) -> int | bytes:
+        """Return a byte as an int, or some bytes.
+
+        Raises:
+            FaultError: Not all of it can be read.
+            IndexError: There is no such byte.
+            ValueError: It was released.
+        """
+        if self._view is None:
+            self._open()
+        if not isinstance(position, slice):
+            return copy_from_user(self._address + self._position(position), 1)[0]
+        start, stop, step = position.indices(self._size)
+        if step == 1:
+            return copy_from_user(self._address + start, max(0, stop - start))
+        low, high = (start, stop) if step > 0 else (stop + 1, start + 1)
+        return copy_from_user(self._address + low, max(0, high - low))[::step]
+
+    def __setitem__(self, position: int | slice, value: Any) -> None:
+        """Set a byte, or as many bytes as a buffer has.
+
+        Raises:
+            FaultError: Not all of it can be written: the first ``transferred`` bytes were.
+            TypeError: The buffer is read-only; nothing was touched.
+            IndexError: There is no such byte.
+            ValueError: A slice of another size or with a step, a value that is no byte, or it was released; nothing was
+                touched.
+        """
+        if self._open().readonly:
+            raise TypeError("the buffer is read-only")
+        if not isinstance(position, slice):
+            copy_to_user(self._address + self._position(position), bytes([index(value)]))
+            return
+        start, stop, step = position.indices(self._size)
+        size = memoryview(value).nbytes
+        if step != 1 or size != max(0, stop - start):
+            raise ValueError(f"{size} bytes cannot take the place of {position} of {self._size}")
+        copy_to_user(self._address + start, value)
+
+    def __enter__(self) -> GuardedView:
+        self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return "<GuardedView released>" if self._view is None else f"<GuardedView of {self._size} bytes>"
+
+    def _open(self) -> memoryview:
+        if self._view is None:
+            raise ValueError("the view was released")
+        return self._view
+
+    def _position(self, position: int) -> int:
+        at = index(position)
+        at += self._size if at < 0 else 0
+        if not 0 <= at < self._size:
+            raise IndexError(f"byte {position} of {self._size}")
+        return at
+
+    def _span(self, offset: int, size: int) -> int:
+        if not 0 <= index(offset) <= self._size - size:
+            raise ValueError(f"{size} bytes at offset {offset} of {self._size}")
+        return self._address + offset

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: MIT
+"""Typed pointers to user memory: an address that is not trusted, and what is said to be there."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char, sizeof
+from functools import total_ordering
+from operator import index
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+from .addr import VirtAddr
+from .check import Layout, check_null_terminated, check_region
+from .errors import EncodingError
+from .flags import MappingFlags
+from .space import ProcessSpace
+from .view import UserRef, UserSlice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from .space import AddrSpaceProvider, Space
+
+__all__ = ["UserConstPtr", "UserPtr"]
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+_Result = TypeVar("_Result")
+
+_PROCESS = ProcessSpace()
+_LIMIT = 1 << 20
+"""Elements that are searched for a terminator unless the caller says otherwise."""
+
+
+@total_ordering
+class _UserPointer(Generic[_T]):
+    """What the two kinds of pointer have in common."""
+
+    __slots__ = ("_address",)
+
+    ACCESS_FLAGS: ClassVar[MappingFlags]
+    """What ``get`` and its kin check for."""
+    ctype: ClassVar[Any] = None
+    """The type of what it points to."""
+    _writable: ClassVar[bool]
+    _typed: ClassVar[dict[Any, Any]]
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, ctype):
+            if isinstance(ctype, TypeVar):
+                return super().__class_getitem__(ctype)
+            if cls.ctype is not None or not _is_ctype(ctype):
+                raise TypeError(f"{cls.__name__}[{ctype!r}]: one ctypes type is required")
+            typed = cls._typed.get(ctype)
+            if typed is None:
+                name = f"{cls.__name__}[{ctype.__name__}]"
+                body = {"__slots__": (), "ctype": ctype, "__doc__": cls.__doc__, "__module__": cls.__module__}
+                typed = cls._typed.setdefault(ctype, type(name, (cls,), body))
+            return typed
+
+    def __init__(self, address: int) -> None:
+        if self.ctype is None:
+            raise TypeError(f"say what it points to: {type(self).__name__}[c_int](address)")
+        self._address = VirtAddr(index(address))
+
+    @property
+    def address(self) -> VirtAddr:
+        """The address, as it was given: nothing is checked before it is used."""
+        return self._address
+
+    def is_null(self) -> bool:
+        """Return whether the address is 0."""
+        return self._address == 0
+
+    def nullable(self) -> Self | None:
+        """Return the pointer, or None if it is null: for arguments that may be left out."""
+        return None if self.is_null() else self
+
+    def as_ptr(self) -> Any:
+        """Return a plain ctypes pointer.  Unsafe: what is done through it is not guarded, and a bad address kills.
+
+        Raises:
+            ValueError: The address does not fit into a pointer.
+        """
+        if not 0 <= self._address <= _PROCESS.end - 1:
+            raise ValueError(f"{self._address} is no address")
+        return ctypes.cast(ctypes.c_void_p(self._address), ctypes.POINTER(self.ctype))
+
+    def get(self, aspace: Space | AddrSpaceProvider | None = None) -> UserRef[_T]:
+        """Check what it points to and return a reference to it.
+
+        Args:
+            aspace: The address space that has to allow the access; the whole process if it is left out.
+
+        Raises:
+            FaultError: MISALIGNED, REFUSED (the space does not allow it), OUT_OF_RANGE.
+            OSError: The system could not bring the pages in.
+
+        Source: axptr ``UserPtr::get``.
+        """
+
+        def checked(space: Space) -> UserRef[_T]:
+            check_region(space, self._address, Layout.of(self.ctype), self.ACCESS_FLAGS)
+            return UserRef(self._address, self.ctype, space, writable=self._writable)
+
+        return _with_space(aspace, checked)
+
+    @overload
+    def get_as_slice(self, aspace: Space | AddrSpaceProvider | None, length: int) -> UserSlice[_T]: ...
+    @overload
+    def get_as_slice(self, aspace: int) -> UserSlice[_T]: ...
+    def get_as_slice(self, aspace: Any, length: int | None = None) -> UserSlice[_T]:
+        """Check ``length`` elements and return a slice of them.
+
+        ``get_as_slice(length)`` takes them from the whole process, ``get_as_slice(aspace, length)`` from a space.
+
+        Raises:
+            FaultError: MISALIGNED, REFUSED (the space does not allow it everywhere), OUT_OF_RANGE.
+            OSError: The system could not bring the pages in.
+            ValueError: ``length`` is negative.
+
+        Source: axptr ``UserPtr::get_as_slice``.
+        """
+        if length is None:
+            aspace, length = None, aspace
+        count = index(length)
+
+        def checked(space: Space) -> UserSlice[_T]:
+            check_region(space, self._address, Layout.of(self.ctype, count), self.ACCESS_FLAGS)
+            return UserSlice(self._address, self.ctype, count, space, writable=self._writable)
+
+        return _with_space(aspace, checked)
+
+    def get_as_null_terminated(
+        self, aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
+    ) -> UserSlice[_T]:
+        """Return a slice of the elements before the first one that is all zero bytes.
+
+        Args:
+            aspace: The address space that has to allow the access; the whole process if it is left out.
+            limit: The most elements to look at, the terminator included.
+
+        Raises:
+            FaultError: MISALIGNED, REFUSED (the space does not allow it), or memory ends before the terminator.
+            TooLongError: No terminator within ``limit`` elements.
+
+        Source: axptr ``UserPtr::get_as_null_terminated``.
+        """
+
+        def checked(space: Space) -> UserSlice[_T]:
+            count = check_null_terminated(space, self._address, self.ctype, self.ACCESS_FLAGS, limit)
+            return UserSlice(self._address, self.ctype, count, space, writable=self._writable)
+
+        return _with_space(aspace, checked)
+
+    def __bool__(self) -> bool:
+        return not self.is_null()
+
+    def __int__(self) -> int:
+        return int(self._address)
+
+    def __add__(self, count: int) -> Self:
+        """Return the pointer to the element that comes ``count`` elements later."""
+        return type(self)(self._address + index(count) * sizeof(self.ctype))
+
+    @overload
+    def __sub__(self, other: int) -> Self: ...
+    @overload
+    def __sub__(self, other: Self) -> int: ...
+    def __sub__(self, other: Any) -> Any:
+        """Return the pointer to an element before, or how many elements lie between two pointers.
+
+        Raises:
+            ValueError: They are not a whole number of elements apart.
+        """
+        if not isinstance(other, _UserPointer):
+            return self + -index(other)
+        if other.ctype is not self.ctype:
+            return NotImplemented
+        count, rest = divmod(self._address - other._address, sizeof(self.ctype))
+        if rest:
+            raise ValueError(f"{self!r} and {other!r} are not a whole number of elements apart")
+        return count
+
+    def _field(self, name: str) -> tuple[int, Any]:
+        for base in self.ctype.__mro__:
+            for field in vars(base).get("_fields_", ()):
+                if field[0] == name and len(field) == 2:
+                    return self._address + getattr(self.ctype, name).offset, field[1]
+                if field[0] == name:
+                    raise TypeError(f"{name} is a bit field: no pointer leads to it")
+        raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._address == self._address
+
+    def __lt__(self, other: Self) -> bool:
+        return self._address < other._address if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._address))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (_kind(self), self.ctype, int(self._address))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address:#x})"
+
+
+class UserPtr(_UserPointer[_T]):
+    """A pointer through which user memory is read and written: ``UserPtr[c_int](address)``.
+
+    Immutable; compares and hashes by type and address.  Making one checks nothing.
+
+    Source: axptr ``UserPtr``.
+    """
+
+    __slots__ = ()
+    ACCESS_FLAGS = MappingFlags.READ | MappingFlags.WRITE
+    _writable = True
+    _typed: ClassVar[dict[Any, Any]] = {}
+
+    def cast(self, ctype: type[_U]) -> UserPtr[_U]:
+        """Return a pointer to the same address as another type."""
+        return UserPtr[ctype](self._address)  # type: ignore[valid-type]
+
+    def field(self, name: str) -> UserPtr[Any]:
+        """Return a pointer to a member of the structure or union.
+
+        Raises:
+            AttributeError: There is no such member.
+            TypeError: It is a bit field.
+        """
+        address, ctype = self._field(name)
+        return UserPtr[ctype](address)  # type: ignore[valid-type]
+
+
+class UserConstPtr(_UserPointer[_T]):
+    """A pointer through which user memory is only read: ``UserConstPtr[c_char](address)``.
+
+    Immutable; compares and hashes by type and address.  Making one checks nothing.
+
+    Source: axptr ``UserConstPtr``.
+    """
+
+    __slots__ = ()
+    ACCESS_FLAGS = MappingFlags.READ
+    _writable = False
+    _typed: ClassVar[dict[Any, Any]] = {}
+
+    def cast(self, ctype: type[_U]) -> UserConstPtr[_U]:
+        """Return a pointer to the same address as another type."""
+        return UserConstPtr[ctype](self._address)  # type: ignore[valid-type]
+
+    def field(self, name: str) -> UserConstPtr[Any]:
+        """Return a pointer to a member of the structure or union.
+
+        Raises:
+            AttributeError: There is no such member.
+            TypeError: It is a bit field.
+        """
+        address, ctype = self._field(name)
+        return UserConstPtr[ctype](address)  # type: ignore[valid-type]
+
+    def get_as_str(
+        self: UserConstPtr[c_char], aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
+    ) -> str:
+        """Return the text before the terminator, which has to be UTF-8.
+
+        Args:
+            aspace: The address space that has to allow the access; the whole process if it is left out.
+            limit: The most bytes to look at, the terminator included.
+
+        Raises:
+            TypeError: It does not point to ``c_char``.
+            FaultError: MISALIGNED, REFUSED (the space does not allow it), or memory ends before the terminator.
+            TooLongError: No terminator within ``limit`` bytes.
+            EncodingError: It is not UTF-8; raised from the UnicodeDecodeError.
+
+        Source: axptr ``UserConstPtr::get_as_str``.
+        """
+        if self.ctype is not c_char:
+            raise TypeError(f"text is made of c_char, not {self.ctype.__name__}")
+        data = self.get_as_null_terminated(aspace, limit=limit).tobytes().partition(b"\0")[0]
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise EncodingError(self._address, str(error)) from error
+
+
+def _is_ctype(ctype: Any) -> bool:
+    try:
+        sizeof(ctype)
+    except TypeError:
+        return False
+    return isinstance(ctype, type)
+
+
+def _kind(pointer: _UserPointer[Any]) -> type[Any]:
+    return UserPtr if isinstance(pointer, UserPtr) else UserConstPtr
+
+
+def _rebuild(kind: Any, ctype: Any, address: int) -> Any:
+    return kind[ctype](address)
+
+
+def _with_space(aspace: Space | AddrSpaceProvider | None, call: Callable[[Space], _Result]) -> _Result:
+    return (_PROCESS if aspace is None else aspace).with_addr_space(call)
