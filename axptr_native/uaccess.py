@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
+from operator import index
 
 from ._buffer import BYTES_HEADER, locate
 from ._native import ADDRESS_MAX, check_span, fault_error, lib, lib_dropping_gil
@@ -258,7 +259,7 @@ def strnlen_user(addr: int, limit: int) -> int:
 
     Source: C ``strnlen``.  Linux's ``strnlen_user`` counts the zero byte too.
     """
-    return count_elements(addr, 1, limit)
+    return count_elements(addr, 1, index(limit))
 
 
 def count_elements(addr: int, width: int, limit: int) -> int:
