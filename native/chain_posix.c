@@ -57,19 +57,24 @@ int axp_chain_take(axp_chain *chain, unsigned entry, unsigned depth, struct siga
 
 static AXP_THREAD_LOCAL int holding; /* a signal handler may interrupt the holder and come here */
 
-int axp_chain_lock(axp_chain *chain)
+int axp_chain_try_lock(axp_chain *chain)
 {
     int32_t self = (int32_t)getpid();
+    int32_t owner = 0;
 
+    if (holding)
+        return 0;
+    /* A fork while another thread held it leaves it held by a process that this one is not. */
+    holding = atomic_compare_exchange_strong(&chain->owner, &owner, self)
+              || (owner != self && atomic_compare_exchange_strong(&chain->owner, &owner, self));
+    return holding;
+}
+
+int axp_chain_lock(axp_chain *chain)
+{
     for (unsigned tries = 0; tries < LOCK_TRIES && !holding; tries++) {
-        int32_t owner = 0;
-
-        /* A fork while another thread held it leaves it held by a process that this one is not. */
-        if (atomic_compare_exchange_strong(&chain->owner, &owner, self)
-            || (owner != self && atomic_compare_exchange_strong(&chain->owner, &owner, self))) {
-            holding = 1;
+        if (axp_chain_try_lock(chain))
             return 1;
-        }
         sched_yield();
     }
     return 0;
@@ -132,11 +137,10 @@ static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
     return slot;
 }
 
-unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action)
+/* The entry for an order, with the lock held. */
+static unsigned entry_for(axp_chain *chain, uint32_t order)
 {
-    unsigned slot = slot_for(chain, action);
     uint32_t latest = atomic_load(&chain->latest);
-    uint32_t order = without(atomic_load(&chain->orders[latest]), slot) << SLOT_BITS | (slot + 1);
     unsigned entry = 0;
 
     while (entry < AXP_CHAIN_ENTRIES && atomic_load(&chain->orders[entry]) != order)
@@ -149,4 +153,25 @@ unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action)
     }
     atomic_store(&chain->latest, entry);
     return entry;
+}
+
+unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action)
+{
+    unsigned slot = slot_for(chain, action);
+    uint32_t order = atomic_load(&chain->orders[atomic_load(&chain->latest)]);
+
+    return entry_for(chain, without(order, slot) << SLOT_BITS | (slot + 1));
+}
+
+unsigned axp_chain_cut(axp_chain *chain, unsigned entry, unsigned depth, const struct sigaction *action)
+{
+    unsigned slot = slot_for(chain, action);
+    uint32_t order = atomic_load(&chain->orders[entry]);
+
+    for (unsigned gone = 0; gone <= depth; gone++)
+        order >>= SLOT_BITS;
+    for (uint32_t rest = order; rest & SLOT_MASK; rest >>= SLOT_BITS)
+        if ((rest & SLOT_MASK) == slot + 1)
+            return entry_for(chain, rest);
+    return entry_for(chain, order << SLOT_BITS | (slot + 1));
 }

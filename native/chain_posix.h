@@ -41,6 +41,7 @@ int axp_chain_take(axp_chain *chain, unsigned entry, unsigned depth, struct siga
 
 /* Returns 0 if it cannot be had, since it is this thread that holds it and a signal handler asks. */
 int axp_chain_lock(axp_chain *chain);
+int axp_chain_try_lock(axp_chain *chain); /* does not wait: for use inside a handler */
 void axp_chain_unlock(axp_chain *chain);
 
 /*
@@ -48,5 +49,12 @@ void axp_chain_unlock(axp_chain *chain);
  * the chain that results.  With the lock held.
  */
 unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action);
+
+/*
+ * Puts an action on top of what is left of an entry's chain after the handler at a depth has taken itself
+ * off, and returns the entry for that.  If the action was further down, all above it has gone.  With the lock
+ * held.
+ */
+unsigned axp_chain_cut(axp_chain *chain, unsigned entry, unsigned depth, const struct sigaction *action);
 
 #endif

@@ -159,7 +159,7 @@ void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
     guard_frame *frame = thread.innermost;
     int saved_errno = errno;
 
-    if (frame != NULL && frame->mark == mark_of(frame) && !axp_is_passed_over(frame, info, here)) {
+    if (frame != NULL && frame->mark == mark_of(frame) && !axp_is_passed_over(frame, info, context, here)) {
         if (axp_is_fault(info)) {
             if (is_further_in(context, frame))
                 leave_attempt(frame, info, context);

@@ -15,6 +15,12 @@ static const int handled[] = {SIGSEGV, SIGBUS};
 
 static axp_chain chains[HANDLED];
 
+/* Set while a fault that nobody resolved is to run again and kill; how often a look has seen it so. */
+static _Atomic unsigned staying_off[HANDLED];
+
+/* Looks, one for each thread and tick: if the process still lives after that many, it was not to die. */
+#define LOOKS_OFF 1000
+
 axp_chain *axp_chain_of(int signal)
 {
     for (size_t i = 0; i < HANDLED; i++)
@@ -51,6 +57,19 @@ static int entry_of(const struct sigaction *action)
     return -1;
 }
 
+/* With the chain's lock held. */
+static int put_on_top(int signal, unsigned entry, struct sigaction *replaced_out)
+{
+    struct sigaction ours;
+
+    memset(&ours, 0, sizeof ours);
+    ours.sa_sigaction = entries[entry];
+    /* NODEFER: a second fault, after leaving by siglongjmp, must find the signal unblocked.  ONSTACK: as the
+     * handlers below us. */
+    ours.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+    return sigaction(signal, &ours, replaced_out);
+}
+
 /*
  * Puts us on top of whoever is.  Looked up before it is set: the look costs 75 ns, and a fault elsewhere must
  * never find us on top and the handler below not yet noted.
@@ -58,7 +77,7 @@ static int entry_of(const struct sigaction *action)
 static int take_over(int signal)
 {
     axp_chain *chain = axp_chain_of(signal);
-    struct sigaction top, ours, replaced;
+    struct sigaction top, replaced;
     int failed;
 
     if (sigaction(signal, NULL, &top) != 0)
@@ -67,14 +86,9 @@ static int take_over(int signal)
         return 0;
     if (!axp_chain_lock(chain))
         return -EAGAIN;
-    memset(&ours, 0, sizeof ours);
-    /* NODEFER: a second fault, after leaving by siglongjmp, must find the signal unblocked.  ONSTACK: as the
-     * handlers below us. */
-    ours.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
     failed = sigaction(signal, NULL, &top);
     while (failed == 0 && entry_of(&top) < 0) {
-        ours.sa_sigaction = entries[axp_chain_push(chain, &top)];
-        failed = sigaction(signal, &ours, &replaced);
+        failed = put_on_top(signal, axp_chain_push(chain, &top), &replaced);
         if (failed == 0 && replaced.sa_handler == top.sa_handler)
             break;
         top = replaced; /* somebody came between the look and this */
@@ -85,6 +99,46 @@ static int take_over(int signal)
     return failed == 0 ? 0 : -errno;
 }
 
+int axp_go_back_on_top(unsigned entry, unsigned depth, int signal)
+{
+    axp_chain *chain = axp_chain_of(signal);
+    struct sigaction top;
+
+    if (sigaction(signal, NULL, &top) != 0 || top.sa_handler == SIG_DFL)
+        return 0;
+    if (entry_of(&top) >= 0)
+        return 1;
+    /* Whoever has the lock is doing the same. */
+    if (axp_chain_try_lock(chain)) {
+        put_on_top(signal, axp_chain_cut(chain, entry, depth, &top), NULL);
+        axp_chain_unlock(chain);
+    }
+    return 1;
+}
+
+static unsigned number_of(int signal)
+{
+    return (unsigned)(axp_chain_of(signal) - chains);
+}
+
+void axp_stay_off(int signal)
+{
+    atomic_store(&staying_off[number_of(signal)], 1);
+}
+
+/* Whether the signal is to be left to its default action, at a look by the way. */
+static int is_staying_off(int signal)
+{
+    _Atomic unsigned *looks = &staying_off[number_of(signal)];
+
+    if (atomic_load(looks) == 0)
+        return 0;
+    if (atomic_fetch_add(looks, 1) < LOOKS_OFF)
+        return 1;
+    atomic_store(looks, 0);
+    return 0;
+}
+
 int axp_take_over(void)
 {
     int failed = 0;
@@ -92,7 +146,7 @@ int axp_take_over(void)
 
     sigemptyset(&unblock);
     for (size_t i = 0; i < HANDLED; i++) {
-        int result = take_over(handled[i]);
+        int result = is_staying_off(handled[i]) ? 0 : take_over(handled[i]);
 
         failed = failed ? failed : result;
         sigaddset(&unblock, handled[i]);

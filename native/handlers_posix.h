@@ -14,6 +14,16 @@ axp_chain *axp_chain_of(int signal);
 /* Puts us on top of every signal that we handle, and unblocks them in this thread. */
 int axp_take_over(void);
 
+/*
+ * Inside the handler, after one below us has returned, which may have put on top what it had found: goes back
+ * on top, above that.  Returns 0, and does not, if the default action is on top.
+ */
+int axp_go_back_on_top(unsigned entry, unsigned depth, int signal);
+
+/* Inside the handler: this process is about to die of the signal, so nobody goes back on top of its default
+ * action. */
+void axp_stay_off(int signal);
+
 /* guard_posix.c: what every entry calls. */
 void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context);
 
@@ -30,6 +40,6 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
 
 /* Whether what happens now happens in a handler that was called over this open attempt, and does not concern
  * it. */
-int axp_is_passed_over(const void *attempt, const siginfo_t *info, uintptr_t here);
+int axp_is_passed_over(const void *attempt, const siginfo_t *info, const void *context, uintptr_t here);
 
 #endif

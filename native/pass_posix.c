@@ -16,6 +16,11 @@
 /* Two libraries that keep each other as the one below call each other this often. */
 #define NESTING_GIVEN (2 * AXP_CHAIN_SLOTS)
 
+/* Signals that were sent, and passed on to handlers that have not returned.  Each may have left by longjmp,
+ * but a circle of handlers that raise the signal again looks the same on an alternate stack that is begun
+ * anew whenever it is full. */
+#define UNRETURNED_GIVEN 1000
+
 /* No handler that we call uses more stack than this. */
 #define PASSING_STACK (256 * 1024)
 
@@ -36,6 +41,7 @@ static AXP_THREAD_LOCAL struct {
 
     uint64_t unresolved; /* the latest fault, hashed, whose handler below returned and had resolved nothing */
     unsigned repeats;    /* how often in a row */
+    unsigned unreturned; /* signals that were sent, passed on, and have not come back */
     unsigned refaults;   /* faults inside a handler below, in a row */
 } thread;
 
@@ -56,51 +62,61 @@ static int is_called_directly(const siginfo_t *info, uintptr_t here)
     return thread.passed.nesting != 0 && here < thread.passed.stack && info == thread.passed.info;
 }
 
+static int is_on_alternate_stack(const ucontext_t *context, uintptr_t address)
+{
+    uintptr_t start = (uintptr_t)context->uc_stack.ss_sp;
+
+    return !((unsigned)context->uc_stack.ss_flags & SS_DISABLE) && address >= start
+           && address - start < context->uc_stack.ss_size;
+}
+
 /*
- * Whether we were interrupted into from the handler that we called: it raised the signal again, or faulted.
- * A handler may have left by longjmp: its frames are live only if they lie between the mark and us, and what
- * it was called with is still where it was.  That may even so be the leftover of a stack that was not written
- * to since, so nothing that costs a life may hang on it once.
+ * Whether the handler that we called was interrupted: it raised the signal again, or faulted.  A handler may
+ * have left by longjmp: its frames are live only if they lie between the mark and us, and what it was called
+ * with is still where it was.  That may even so be the leftover of a stack that was not written to since, so
+ * nothing that costs a life may hang on it once.  On an alternate stack there are handlers only; one that is
+ * full is begun anew, at the top.
  */
-static int is_inside(uintptr_t here)
+static int is_inside(const ucontext_t *context, uintptr_t here)
 {
     const passing *passed = &thread.passed;
 
-    return passed->nesting != 0 && here < passed->stack && passed->stack - here <= PASSING_STACK
+    if (passed->nesting == 0)
+        return 0;
+    if (is_on_alternate_stack(context, axp_stack_pointer(context))
+        && is_on_alternate_stack(context, passed->stack))
+        return 1;
+    return here < passed->stack && passed->stack - here <= PASSING_STACK
            && axp_registers_hash(passed->context) == passed->registers;
 }
 
-int axp_is_passed_over(const void *attempt, const siginfo_t *info, uintptr_t here)
+int axp_is_passed_over(const void *attempt, const siginfo_t *info, const void *context, uintptr_t here)
 {
-    return attempt == thread.passed.attempt && (is_called_directly(info, here) || is_inside(here));
-}
-
-static void reset(int signal)
-{
-    struct sigaction action;
-
-    memset(&action, 0, sizeof action);
-    action.sa_handler = SIG_DFL;
-    sigaction(signal, &action, NULL);
+    return attempt == thread.passed.attempt && (is_called_directly(info, here) || is_inside(context, here));
 }
 
 /* By the default action: for a fault the instruction runs again, so that the core dump shows it and not us.
  */
 static void die(int signal, int fault)
 {
-    reset(signal);
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    axp_stay_off(signal);
+    sigaction(signal, &action, NULL);
     if (!fault)
         raise(signal);
 }
 
 /* Where in the entry's chain to go on: further down if the one that was asked last calls us, or is of no use.
  */
-static unsigned depth_to_ask(unsigned entry, int signal, const siginfo_t *info, uint64_t fault,
-                             uintptr_t here)
+static unsigned depth_to_ask(unsigned entry, int signal, const siginfo_t *info, const ucontext_t *context,
+                             uint64_t fault, uintptr_t here)
 {
     const passing *passed = &thread.passed;
     int direct = is_called_directly(info, here);
-    int inside = is_inside(here);
+    int inside = is_inside(context, here);
     unsigned depth = 0;
 
     if (!direct && !inside)
@@ -146,12 +162,12 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
     uint64_t registers = axp_registers_hash(context);
     uint64_t fault = is_fault ? registers ^ (uintptr_t)info->si_addr : 0;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    unsigned depth = depth_to_ask(entry, signal, info, fault, here);
+    unsigned depth = depth_to_ask(entry, signal, info, context, fault, here);
     passing outer = thread.passed;
     struct sigaction below;
 
-    if (outer.nesting == NESTING_GIVEN || !axp_chain_take(axp_chain_of(signal), entry, depth, &below)
-        || below.sa_handler == SIG_DFL) {
+    if (outer.nesting == NESTING_GIVEN || (!is_fault && ++thread.unreturned > UNRETURNED_GIVEN)
+        || !axp_chain_take(axp_chain_of(signal), entry, depth, &below) || below.sa_handler == SIG_DFL) {
         die(signal, is_fault);
         return;
     }
@@ -176,7 +192,9 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
     else
         below.sa_handler(signal);
     thread.passed = outer;
-    if (!is_fault)
+    thread.unreturned = 0;
+    /* Without us on top nobody counts.  If the default action is, somebody has decided that this ends. */
+    if (!is_fault || !axp_go_back_on_top(entry, depth, signal))
         return;
     if (is_resolved(info, context, registers)) {
         thread.repeats = 0;
