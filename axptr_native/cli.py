@@ -36,14 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser.add_argument("--json", action="store_true", help="print JSON instead of a table")
         subparser.set_defaults(function=function)
     chosen = parser.parse_args(arguments)
-    exit_status: int = chosen.function(chosen.json)
+    try:
+        exit_status: int = chosen.function(chosen.json)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return exit_status
 
 
 def _selftest(as_json: bool) -> int:
     rows = []
     if not as_json:
-        print(_line("fault", "expected", "got", "address exact", "bytes done", "time"))
+        print(_line("fault", "expected", "got", "address exact", "bytes done", "first time"))
     for row in selftest.run():
         rows.append(row)
         if not as_json:
@@ -93,7 +99,7 @@ def _outcome_as_json(outcome: selftest.Outcome) -> dict[str, object]:
 
 
 def _colour(text: str, passed: bool) -> str:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+    if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"{_GREEN if passed else _RED}{text}{_PLAIN}"
 

@@ -156,7 +156,8 @@ class TooLongError(UserMemoryError):
         self.limit = limit
         super().__init__(
             errno.ENAMETOOLONG,
-            f"{os.strerror(errno.ENAMETOOLONG)}: no terminator within {_plural(limit, 'element')} at {self.address}",
+            # The system's words for it speak of a file name.
+            f"String too long: no terminator within {_plural(limit, 'element')} at {self.address}",
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

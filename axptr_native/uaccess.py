@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The kernel's verbs for user memory, on plain addresses.
 
-Addresses are ints, sizes are in bytes.  Every function raises FaultError where an unguarded access would have ended
-the process, and never wraps an address around: one that is negative or does not fit into the address space, or a size
-that leads out of it, is FaultError with reason OUT_OF_RANGE, before anything is touched.  Size 0 succeeds and touches
-nothing.  Everything may be called from any thread.  Accesses of 1 MiB and more drop the GIL, smaller ones keep it.
+Addresses are ints (or what has ``__index__``), sizes are in bytes.  Every function raises FaultError where an
+unguarded access would have ended the process; ``transferred`` counts the bytes that were done, or looked at, before
+it. Nothing is wrapped around: an address or a size that is negative, or that does not fit into the address space,
+is FaultError with reason OUT_OF_RANGE, and what is no integer TypeError, before anything is touched.  Size 0 at any
+address of the address space succeeds and touches nothing.  Everything may be called from any thread.  Accesses of 1
+MiB and more drop the GIL, smaller ones keep it.
 
 What a check or a probe found may have changed by the time of the next access: only the access itself is the truth.
 """
@@ -69,7 +71,8 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False) -> bytes:
         partial: Return the bytes before the first bad one instead of raising.
 
     Raises:
-        FaultError: Not all of it can be read; ``transferred`` counts the bytes before the first bad one.
+        FaultError: Not all of it can be read; ``transferred`` counts the bytes before the first bad one.  With
+            ``partial``, only with reason OUT_OF_RANGE.
         MemoryError: It can be read, but this process has no room for the result.
 
     Source: Linux ``copy_from_user``.
@@ -149,7 +152,9 @@ def copy_to_user(addr: int, data: ReadableBuffer) -> None:
 
     Raises:
         FaultError: Not all of it can be written.  The first ``transferred`` bytes were, and nothing beyond them was
-        changed. TypeError: ``data`` is not a buffer. BufferError: ``data`` is not contiguous.
+            changed.
+        TypeError: ``data`` is not a buffer.
+        BufferError: ``data`` is not contiguous.
 
     Source: Linux ``copy_to_user``.
     """
@@ -206,7 +211,7 @@ def get_user(addr: int, ctype: type[Any]) -> Any:
     Args:
         addr: Where to read.  It may be misaligned; then the access may not be atomic.
         ctype: A simple type of 1, 2, 4 or 8 bytes (``c_int``, ``c_double``, ``c_bool``, ``c_char`` ...) or a pointer
-        type.
+            type.
 
     Returns:
         What ``ctype``'s ``value`` would be.  For every pointer type, ``c_char_p`` included, the address as an int, or
@@ -238,7 +243,7 @@ def put_user(addr: int, ctype: type[Any], value: Any) -> None:
     Raises:
         FaultError: It cannot be written, and nothing was; ``transferred`` is 0.
         TypeError: ``ctype`` is not such a type, or ``value`` is none of its values.
-        ValueError: ``value`` does not fit.
+        ValueError: An integer or an address does not fit.  A float is rounded as ctypes does it.
 
     Source: Linux ``put_user``.
     """
@@ -370,6 +375,8 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
 
     Raises:
         FaultError: Memory ends within the ``size`` bytes, and no occurrence was complete before.
+        TypeError: ``needle`` is not a buffer.
+        BufferError: ``needle`` is not contiguous.
 
     Source: C ``memmem``.
     """
