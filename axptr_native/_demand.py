@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from bisect import bisect_right
@@ -74,8 +75,21 @@ class DemandPaging:
                     continue
                 protect_memory(page, PAGE_SIZE, NO_ACCESS)
                 backing.busy[offset] = busy = Busy()
-            evicted += self._take_out(page, offset, backing, busy)
+                written = backing.resident[offset]
+            evicted += self._take_out(page, offset, backing, busy, written)
         return evicted
+
+    def _separate(self) -> None:
+        """In the child of a fork: pages that pagers filled become the child's own, as all its other memory is."""
+        self._lock = threading.RLock()  # whoever held it is not here
+        copies: dict[PagerBacking, PagerBacking] = {}
+        for area in list(self._areas):
+            if isinstance(area.backing, PagerBacking):
+                backing = copies.get(area.backing) or area.backing.copy()
+                copies[area.backing] = backing
+                moved = Area(area.range, area.flags, backing, area.offset)
+                backing.attach(moved)
+                self._areas.replace(area.range.start, area.range.end, [moved])
 
     def _check_open(self) -> None:
         raise NotImplementedError
@@ -96,6 +110,7 @@ class DemandPaging:
                 if busy is None and offset in backing.resident:
                     backing.resident[offset] |= error.access is _WRITE
                     backing.show(area, offset)
+                    self._paging.resolved += 1
                     return None
                 if busy is None:
                     backing.busy[offset] = busy = Busy()
@@ -162,9 +177,9 @@ class DemandPaging:
             del backing.busy[offset]
         busy.done.set()
 
-    def _take_out(self, page: int, offset: int, backing: PagerBacking, busy: Busy) -> int:
+    def _take_out(self, page: int, offset: int, backing: PagerBacking, busy: Busy, written: bool) -> int:
         try:
-            if backing.resident[offset] and backing.write_back is not None:
+            if written and backing.write_back is not None:
                 access_user_memory(backing.write_back, VirtAddr(page), backing.content(offset))
             with self._lock:
                 backing.drop(offset, PAGE_SIZE)
@@ -202,3 +217,14 @@ def _resolve_anywhere(error: FaultError) -> FaultError | None:
     if space is None or error.address not in space._range:
         return error
     return space._resolve(error)
+
+
+def _separate_all() -> None:
+    for _, reference in _paged:
+        space = reference()
+        if space is not None:
+            space._separate()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_separate_all)

@@ -9,7 +9,8 @@ import tempfile
 import threading
 
 from ._areas import Area, Backing
-from ._memory import protect_memory
+from ._memory import NO_ACCESS, map_memory, protect_memory
+from ._native import MAP_FIXED, MAP_SHARED
 from .addr import PAGE_SIZE, VirtAddr
 from .flags import MappingFlags
 
@@ -34,15 +35,20 @@ class PagerBacking(Backing):
         self.pager = pager
         self.write_back = write_back
         self.file = _anonymous_file(size)
-        self._pages = mmap.mmap(self.file, size)
+        try:
+            self._pages = mmap.mmap(self.file, size)
+        except BaseException:
+            os.close(self.file)
+            raise
         self.resident: dict[int, bool] = {}
         """Offsets of the pages that are in: whether they were written to."""
         self.busy: dict[int, Busy] = {}
         """Offsets of the pages that are on their way in or out."""
 
     def __del__(self) -> None:
-        self._pages.close()
-        os.close(self.file)
+        if hasattr(self, "_pages"):
+            self._pages.close()
+            os.close(self.file)
 
     def fill(self, offset: int, page: bytes) -> None:
         """Set a page's content."""
@@ -57,9 +63,28 @@ class PagerBacking(Backing):
         flags = area.flags if self.resident[offset] else area.flags & ~MappingFlags.WRITE
         protect_memory(area.range.start + offset - area.offset, PAGE_SIZE, flags)
 
+    def attach(self, area: Area) -> None:
+        """Map the file at an area's addresses, with the pages that are in to be seen."""
+        options = MAP_FIXED | MAP_SHARED
+        start, size = area.range.start, area.range.size
+        map_memory(size, NO_ACCESS, start=start, options=options, file=self.file, offset=area.offset)
+        for offset in self.resident:
+            if area.offset <= offset < area.offset + size:
+                self.show(area, offset)
+
+    def copy(self) -> PagerBacking:
+        """Return another file with the same pages in."""
+        other = PagerBacking(len(self._pages), self.pager, self.write_back)
+        other.resident = dict(self.resident)
+        for offset in self.resident:
+            other.fill(offset, self.content(offset))
+        return other
+
     def drop(self, offset: int, size: int) -> None:
         """Forget the pages of a part, and give their memory back."""
-        for page in range(offset, offset + size, PAGE_SIZE) if size < len(self.resident) else list(self.resident):
+        for page in (
+            range(offset, offset + size, PAGE_SIZE) if size // PAGE_SIZE < len(self.resident) else list(self.resident)
+        ):
             if offset <= page < offset + size:
                 self.resident.pop(page, None)
         if hasattr(mmap, "MADV_REMOVE"):
@@ -82,7 +107,11 @@ def _anonymous_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as named:
             file = os.dup(named.fileno())
-    os.ftruncate(file, size)
+    try:
+        os.ftruncate(file, size)
+    except BaseException:
+        os.close(file)
+        raise
     return file
 
 

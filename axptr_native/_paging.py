@@ -24,15 +24,16 @@ def can_resolve(addr: int, access: MappingFlags) -> bool:
     return resolver is not None and resolver(FaultError(addr, access, FaultReason.REFUSED)) is None
 
 
-def resume(again: Callable[[int], int], size: int | None, *, before: int = 0) -> None:
+def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, overlap: int = 0) -> None:
     """Finish an access that faulted, or raise its fault.
 
     Args:
         again: Runs the access from a number of bytes after its start, and returns its status.
         size: Bytes that the whole operation was asked for.
         before: Bytes that the operation had done before this access.
+        overlap: Bytes before the fault that are to be looked at again.
     """
-    done, retries = 0, 0
+    done, reached, retries = 0, 0, 0
     while True:
         error = fault_error(size, before=before + done)
         if resolver is None or retries == _RETRIES:
@@ -41,7 +42,8 @@ def resume(again: Callable[[int], int], size: int | None, *, before: int = 0) ->
         if refused is not None:
             raise refused
         progress = error.transferred - before
-        retries = retries + 1 if progress == done else 0
-        done = progress
+        retries = retries + 1 if progress == reached else 0
+        reached = progress
+        done = max(done, progress - overlap)
         if again(done) == 0:
             return

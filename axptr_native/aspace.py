@@ -33,6 +33,8 @@ __all__ = ["AddrSpace", "Area", "PagingCounters"]
 
 _Result = TypeVar("_Result")
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
+_ALL = _READ | _WRITE | MappingFlags.EXECUTE
+_OFFSET_MAX = (1 << 63) - 1
 
 
 class _File(Backing):
@@ -170,9 +172,14 @@ class AddrSpace(DemandPaging):
             OSError: As ``map_alloc``, and the system's own (EACCES, ENODEV ...).  Nothing was changed.
             ValueError: The space is closed.
         """
+        offset = index(offset)
         if offset < 0 or offset % PAGE_SIZE:
             raise space_error(errno.EINVAL, f"file offset {offset} is not a multiple of {PAGE_SIZE}")
+        if offset > _OFFSET_MAX:
+            raise space_error(errno.EOVERFLOW, f"file offset {offset} does not fit")
         descriptor = file if isinstance(file, int) else file.fileno()
+        if descriptor < 0:
+            raise space_error(errno.EBADF, f"{descriptor} is no file descriptor")
         options = MAP_FIXED | (MAP_SHARED if shared else 0)
         return self._map(
             start,
@@ -198,9 +205,11 @@ class AddrSpace(DemandPaging):
             start: Where, a multiple of PAGE_SIZE; None: where there is room.
             size: Bytes, a multiple of PAGE_SIZE.
             flags: The access that is allowed.
-            pager: Called with the page's address and the access that touched it; returns PAGE_SIZE bytes, or None to
-                refuse.  It may access user memory itself, but not the page that it is asked for.  If it refuses,
-                raises, or returns anything else, the access is FaultError with reason REFUSED, from what it raised.
+            pager: Called with the page's address (in the space, so that ``address - start`` is the offset) and the
+                access that touched it; returns PAGE_SIZE bytes, or None to refuse.  If it refuses, raises, or returns
+                anything else, the access is FaultError with reason REFUSED, from what it raised.  It may access user
+                memory itself, but not the page that it is asked for; two pagers that touch each other's pages at the
+                same time wait for each other for ever.
             write_back: Called by ``evict`` with the address and the content of each page that was written to.
 
         Returns:
@@ -230,7 +239,8 @@ class AddrSpace(DemandPaging):
 
         Raises:
             OSError: EINVAL (unaligned, or not in the space); ENOMEM (the system has no more mappings).  Nothing was
-            changed. ValueError: The space is closed.
+                changed.
+            ValueError: The space is closed.
 
         Source: Starry-OS ``AddrSpace::unmap``.
         """
@@ -250,6 +260,7 @@ class AddrSpace(DemandPaging):
         Source: Starry-OS ``AddrSpace::protect``.
         """
         self._check_place(start, size)
+        _check_flags(flags)
         end = start + size
         with self._lock:
             self._check_open()
@@ -273,7 +284,7 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::can_access_range``.
         """
-        if not self.contains_range(range.start, range.size):
+        if self._closed or not self.contains_range(range.start, range.size):
             return False
         with self._lock:
             areas = self._areas.overlapping(range.start, range.end)
@@ -304,11 +315,12 @@ class AddrSpace(DemandPaging):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
             parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
         for part in parts:
+            if access not in part.flags:
+                raise space_error(errno.EINVAL, f"{part!r} does not allow {access!r}")
+        for part in parts:
             if not isinstance(part.backing, PagerBacking):
                 check_status(lib.axp_populate(part.range.start, part.range.size, access))
                 continue
-            if access not in part.flags:
-                raise space_error(errno.EINVAL, f"{part!r} does not allow {access!r}")
             for page in range(part.range.start, part.range.end, PAGE_SIZE):
                 refused = self._resolve(FaultError(page, access, FaultReason.NOT_PERMITTED))
                 if refused is not None:
@@ -380,6 +392,7 @@ class AddrSpace(DemandPaging):
         establish: Callable[[int], int],
     ) -> VirtAddrRange:
         self._check_place(start, size)
+        _check_flags(flags)
         with self._lock:
             self._check_open()
             at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(start)
@@ -419,11 +432,19 @@ class AddrSpace(DemandPaging):
             raise FaultError(addr, access, FaultReason.OUT_OF_RANGE, size=size)
 
 
+def _check_flags(flags: MappingFlags) -> None:
+    if not isinstance(flags, MappingFlags):
+        raise TypeError(f"MappingFlags are required, not {flags!r}")
+    if flags & ~_ALL:
+        raise space_error(errno.EINVAL, f"{flags!r} are more than the flags that there are")
+
+
 def _apply(area: Area) -> None:
     """Have the system allow what the area does."""
     if not isinstance(area.backing, PagerBacking):
         protect_memory(area.range.start, area.range.size, area.flags)
         return
     for offset in area.backing.resident:
-        if area.offset <= offset < area.offset + area.range.size:
+        # A page that is on its way out is shown to nobody; if it stays, it is shown as its area is then.
+        if offset not in area.backing.busy and area.offset <= offset < area.offset + area.range.size:
             area.backing.show(area, offset)

@@ -6,14 +6,17 @@ They are advice, since what they found may change; the access itself is guarded 
 
 from __future__ import annotations
 
+import errno
 from ctypes import alignment, sizeof
 from typing import Any, NamedTuple
 
+from ._native import ADDRESS_MAX
 from ._scalar import WIDTHS
 from .addr import VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason, TooLongError
 from .flags import MappingFlags
-from .uaccess import check_zeroed_user, count_elements
+from .space import ProcessSpace
+from .uaccess import check_zeroed_user, count_elements, find_fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,19 +54,27 @@ def check_region(aspace: Space, start: int, layout: Layout, flags: MappingFlags)
     Nothing is checked but the alignment if the size is 0.
 
     Raises:
-        FaultError: MISALIGNED, or REFUSED: the space does not allow the access everywhere; OUT_OF_RANGE.
-        OSError: The system could not bring the pages in: its own error, ENOMEM or EFAULT say.
+        FaultError: MISALIGNED; OUT_OF_RANGE; REFUSED: the space does not allow the access everywhere.  Of the whole
+            process, and past the end of a file, what the access itself would be.
+        OSError: The system could not bring the pages in, for another reason: ENOMEM, say.
 
     Source: axptr ``check_region``, whose layout may overflow.
     """
-    access = _strongest(flags)
-    if start % layout.align:
-        raise FaultError(start, access, FaultReason.MISALIGNED, size=layout.size)
+    if layout.align and start % layout.align:  # ctypes knows no alignment of what has no size
+        raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED, size=layout.size)
     if layout.size == 0:
         return
-    _check_access(aspace, start, layout.size, flags)
+    _check_access(aspace, start, layout.size, flags, size=layout.size)
     first, last = VirtAddr(start).align_down(), VirtAddr(start + layout.size).align_up()
-    aspace.populate_area(first, last - first, flags)
+    try:
+        aspace.populate_area(first, last - first, flags)
+    except FaultError:
+        raise
+    except OSError as error:
+        fault = find_fault(start, layout.size, _strongest(flags)) if error.errno == errno.EFAULT else None
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: MappingFlags, limit: int) -> int:
@@ -89,10 +100,10 @@ def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: Ma
     Source: axptr ``check_null_terminated``, whose scan has no end and which checks an element's first page only.
     """
     width = sizeof(ctype)
-    if start % alignment(ctype):
-        raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED)
     if width == 0:
         raise TypeError(f"{ctype.__name__} has no size, so no element of it ends a run")
+    if start % alignment(ctype):
+        raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED)
     count, allowed = 0, start
     while count < limit:
         at = start + count * width
@@ -112,9 +123,21 @@ def _count_odd(addr: int, width: int, limit: int) -> int:
     return next((i for i in range(limit) if check_zeroed_user(addr + i * width, width)), limit)
 
 
-def _check_access(aspace: Space, start: int, size: int, flags: MappingFlags) -> None:
-    if start < 0 or not aspace.check_region_access(VirtAddrRange.from_start_size(start, size), flags):
-        raise FaultError(start, _strongest(flags), FaultReason.REFUSED, size=size)
+def _check_access(aspace: Space, start: int, touched: int, flags: MappingFlags, *, size: int | None = None) -> None:
+    if not 0 <= start <= ADDRESS_MAX or touched > ADDRESS_MAX + 1 - start:
+        raise FaultError(start, _strongest(flags), FaultReason.OUT_OF_RANGE, size=size)
+    region = VirtAddrRange.from_start_size(start, touched)
+    if aspace.check_region_access(region, flags):
+        return
+    single = [flag for flag in (MappingFlags.READ, MappingFlags.WRITE, MappingFlags.EXECUTE) if flag in flags]
+    missing = next((flag for flag in single if not aspace.check_region_access(region, flag)), _strongest(flags))
+    if isinstance(aspace, ProcessSpace):
+        fault = find_fault(start, touched, missing)
+        if fault is not None:
+            raise FaultError(
+                fault.address, missing, fault.reason, transferred=fault.transferred, size=size, signal=fault.signal
+            )
+    raise FaultError(start, missing, FaultReason.REFUSED, size=size)
 
 
 def _strongest(flags: MappingFlags) -> MappingFlags:

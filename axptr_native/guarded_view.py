@@ -8,10 +8,12 @@ from operator import index
 from typing import Any, overload
 
 from ._buffer import locate
+from .addr import VirtAddr
 from .uaccess import copy_from_user, copy_from_user_into, copy_to_user, find_in_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -42,6 +44,12 @@ class GuardedView:
         self._address, self._size = locate(self._view, writable=False)
 
     @property
+    def address(self) -> VirtAddr:
+        """Where its first byte is: what to subtract from a FaultError's address."""
+        self._open()
+        return VirtAddr(self._address)
+
+    @property
     def readonly(self) -> bool:
         """Whether it refuses to be written to."""
         return self._open().readonly
@@ -67,7 +75,7 @@ class GuardedView:
         """
         self._open()
         first, last, _ = slice(start, end).indices(self._size)
-        if memoryview(needle).nbytes > last - first:
+        if index(start) > self._size or memoryview(needle).nbytes > last - first:
             return -1
         found = find_in_user(self._address + first, last - first, needle)
         return -1 if found is None else first + found
@@ -97,6 +105,16 @@ class GuardedView:
 
     def __len__(self) -> int:
         return self.nbytes
+
+    def __iter__(self) -> Iterator[int]:
+        return (self[position] for position in range(len(self)))
+
+    def __bytes__(self) -> bytes:
+        return self[:]
+
+    def __contains__(self, needle: int | ReadableBuffer) -> bool:
+        """Return whether a byte, or some bytes one after the other, occur."""
+        return self.find(bytes([needle]) if isinstance(needle, int) else needle) >= 0
 
     @overload
     def __getitem__(self, position: int) -> int: ...
@@ -139,7 +157,13 @@ class GuardedView:
         size = memoryview(value).nbytes
         if step != 1 or size != max(0, stop - start):
             raise ValueError(f"{size} bytes cannot take the place of {position} of {self._size}")
-        copy_to_user(self._address + start, value)
+        with memoryview(value) as source:
+            own, _ = locate(source, writable=False)
+            overlaps = own < self._address + stop and self._address + start < own + size
+            copy_to_user(self._address + start, copy_from_user(own, size) if overlaps else source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a GuardedView can be neither copied nor pickled: it is what keeps its buffer exported")
 
     def __enter__(self) -> GuardedView:
         self._open()

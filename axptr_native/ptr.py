@@ -112,8 +112,10 @@ class _UserPointer(Generic[_T]):
     @overload
     def get_as_slice(self, aspace: Space | AddrSpaceProvider | None, length: int) -> UserSlice[_T]: ...
     @overload
-    def get_as_slice(self, aspace: int) -> UserSlice[_T]: ...
-    def get_as_slice(self, aspace: Any, length: int | None = None) -> UserSlice[_T]:
+    def get_as_slice(self, length: int, /) -> UserSlice[_T]: ...
+    @overload
+    def get_as_slice(self, *, length: int) -> UserSlice[_T]: ...
+    def get_as_slice(self, aspace: Any = None, length: int | None = None) -> UserSlice[_T]:
         """Check ``length`` elements and return a slice of them.
 
         ``get_as_slice(length)`` takes them from the whole process, ``get_as_slice(aspace, length)`` from a space.
@@ -181,19 +183,19 @@ class _UserPointer(Generic[_T]):
             return self + -index(other)
         if other.ctype is not self.ctype:
             return NotImplemented
-        count, rest = divmod(self._address - other._address, sizeof(self.ctype))
+        size = sizeof(self.ctype)
+        count, rest = divmod(self._address - other._address, size) if size else (0, 1)
         if rest:
             raise ValueError(f"{self!r} and {other!r} are not a whole number of elements apart")
         return count
 
     def _field(self, name: str) -> tuple[int, Any]:
-        for base in self.ctype.__mro__:
-            for field in vars(base).get("_fields_", ()):
-                if field[0] == name and len(field) == 2:
-                    return self._address + getattr(self.ctype, name).offset, field[1]
-                if field[0] == name:
-                    raise TypeError(f"{name} is a bit field: no pointer leads to it")
-        raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
+        field = _find_field(self.ctype, name)
+        if field is None:
+            raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
+        if len(field) > 2:
+            raise TypeError(f"{name} is a bit field: no pointer leads to it")
+        return self._address + getattr(self.ctype, name).offset, field[1]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other._address == self._address
@@ -290,6 +292,19 @@ class UserConstPtr(_UserPointer[_T]):
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise EncodingError(self._address, str(error)) from error
+
+
+def _find_field(ctype: Any, name: str) -> Any:
+    """Return the entry of a member in its ``_fields_``, also of a member of an anonymous one, or None."""
+    for base in ctype.__mro__:
+        anonymous = vars(base).get("_anonymous_", ())
+        for field in vars(base).get("_fields_", ()):
+            found = field if field[0] == name else None
+            if found is None and field[0] in anonymous:
+                found = _find_field(field[1], name)
+            if found is not None:
+                return found
+    return None
 
 
 def _is_ctype(ctype: Any) -> bool:

@@ -112,12 +112,25 @@ def _finish_copy(data: bytes, addr: int, partial: bool) -> bytes:
 
 def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:
     """Read more than there is room for: most often a size that is nonsense, and memory that ends long before."""
-    accessible = probe_read(addr, size)
-    if partial and accessible < size:
-        return copy_from_user(addr, accessible, partial=True)
-    if accessible < size and lib.axp_load(addr + accessible, 1, addressof(c_uint8())):
-        raise fault_error(size, before=accessible)
-    raise MemoryError(f"no room for the {size} bytes at {addr:#x}")
+    error = find_fault(addr, size, _READ)
+    if error is None:
+        raise MemoryError(f"no room for the {size} bytes at {addr:#x}")
+    if not partial:
+        raise error
+    return copy_from_user(addr, error.transferred, partial=True)
+
+
+def find_fault(addr: int, size: int, access: MappingFlags) -> FaultError | None:
+    """Return the fault that an access to a span would be, or None."""
+    accessible = _probe("axp_probe_write" if access is _WRITE else "axp_probe_read", addr, size, access)
+    if accessible == size:
+        return None
+    nothing, seen = c_uint8(0), c_uint8()
+    if access is _WRITE:
+        failed = lib.axp_atomic_fetch_or(addr + accessible, 1, addressof(nothing), addressof(seen))
+    else:
+        failed = lib.axp_load(addr + accessible, 1, addressof(seen))
+    return fault_error(size, before=accessible) if failed else None
 
 
 def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
@@ -382,11 +395,19 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
     """
     addr, size = check_span(addr, size, _READ)
     offset = c_void_p()
+    start = 0
     with memoryview(needle) as view:
         own, needle_size = locate(view, writable=False)
         if _lib(size).axp_find_in_user(addr, size, own, needle_size, offset):
-            resume(lambda _: _lib(size).axp_find_in_user(addr, size, own, needle_size, offset), size)
-    found = offset.value or 0
+
+            def again(done: int) -> int:
+                nonlocal start
+                start = done
+                status: int = _lib(size).axp_find_in_user(addr + done, size - done, own, needle_size, offset)
+                return status
+
+            resume(again, size, overlap=max(needle_size - 1, 0))
+    found = start + (offset.value or 0)
     return found if found < size or not needle_size else None
 
 

@@ -54,6 +54,7 @@ class UserRef(Generic[_T]):
     def value(self) -> Any:
         """The value: of a simple type what ctypes makes of it, of a structure, union or array a copy.
 
+        A pointer in a copy is copied, and what it points to is not: following it through ctypes is an unguarded access.
         Reading a simple type, and writing it, is one access.
 
         Raises:
@@ -216,4 +217,5 @@ def _store(address: int, ctype: Any, value: Any) -> None:
     if not isinstance(value, ctype):
         raise TypeError(f"a {ctype.__name__} is required, not {type(value).__name__}")
     refuse_objects(ctype)
-    copy_to_user(address, value)
+    # A derived structure, or one that was resized, is larger than the element that was checked.
+    copy_to_user(address, (ctypes.c_char * sizeof(ctype)).from_buffer(value))

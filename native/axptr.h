@@ -190,7 +190,8 @@ AXP_API int axp_atomic_fetch_and(uintptr_t at, size_t width, const void *operand
 AXP_API int axp_atomic_fetch_or(uintptr_t at, size_t width, const void *operand, void *previous_out);
 AXP_API int axp_atomic_fetch_xor(uintptr_t at, size_t width, const void *operand, void *previous_out);
 
-/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access. */
+/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access; a size of 0 is -EINVAL.
+ */
 
 #define AXP_MAP_SHARED 1   /* writes reach the file and other processes */
 #define AXP_MAP_FIXED 2    /* exactly at start, in place of what is there; otherwise start is a hint */

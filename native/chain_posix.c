@@ -123,6 +123,7 @@ static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
         if (!(used & 1u << slot))
             break;
     if (slot == AXP_CHAIN_SLOTS) {
+        slot = 0;
         for (uint32_t rest = atomic_load(&chain->orders[latest]); rest & SLOT_MASK; rest >>= SLOT_BITS)
             slot = (rest & SLOT_MASK) - 1;
         for (unsigned entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)

@@ -21,24 +21,24 @@ typedef struct copy_attempt {
  */
 static void read_at_once(axp_attempt *attempt)
 {
-    axp_raw_copy(((copy_attempt *)attempt)->own, (const void *)attempt->span.start, attempt->span.size);
+    axp_raw_read(((copy_attempt *)attempt)->own, attempt->span.start, attempt->span.size);
 }
 
 static int read_step(axp_attempt *attempt, size_t offset, size_t size)
 {
-    axp_raw_copy(((copy_attempt *)attempt)->own + offset, (const void *)(attempt->span.start + offset), size);
+    axp_raw_read(((copy_attempt *)attempt)->own + offset, attempt->span.start + offset, size);
     return 0;
 }
 
 static int write_step(axp_attempt *attempt, size_t offset, size_t size)
 {
-    axp_raw_copy((void *)(attempt->span.start + offset), ((copy_attempt *)attempt)->own + offset, size);
+    axp_raw_write(attempt->span.start + offset, ((copy_attempt *)attempt)->own + offset, size);
     return 0;
 }
 
 static int fill_step(axp_attempt *attempt, size_t offset, size_t size)
 {
-    axp_raw_fill((void *)(attempt->span.start + offset), ((copy_attempt *)attempt)->byte, size);
+    axp_raw_fill(attempt->span.start + offset, ((copy_attempt *)attempt)->byte, size);
     return 0;
 }
 
@@ -136,7 +136,7 @@ static size_t step_before(const axp_attempt *attempt, size_t end)
 
 static void move_step(const axp_attempt *attempt, size_t offset, size_t step)
 {
-    axp_raw_move((void *)(attempt->other.start + offset), (const void *)(attempt->span.start + offset), step);
+    axp_raw_move(attempt->other.start + offset, attempt->span.start + offset, step);
 }
 
 static void move_ascending(axp_attempt *attempt)

@@ -51,6 +51,7 @@ int axp_take_fault(axp_fault *fault_out)
     if (thread.count == 0)
         return -ENOENT;
     *fault_out = thread.kept[thread.newest];
+    atomic_signal_fence(memory_order_seq_cst);
     thread.newest = (thread.newest + AXP_FAULTS_KEPT - 1) % AXP_FAULTS_KEPT;
     thread.count--;
     return 0;

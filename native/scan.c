@@ -15,11 +15,11 @@ typedef struct scan_attempt {
 
 static int zero_byte_step(axp_attempt *attempt, size_t offset, size_t size)
 {
-    const void *zero = axp_raw_find_byte((const void *)(attempt->span.start + offset), 0, size);
+    uintptr_t zero = axp_raw_find_byte(attempt->span.start + offset, 0, size);
 
-    if (zero == NULL)
+    if (zero == 0)
         return 0;
-    ((scan_attempt *)attempt)->found = (uintptr_t)zero - attempt->span.start;
+    ((scan_attempt *)attempt)->found = zero - attempt->span.start;
     return 1;
 }
 
@@ -32,14 +32,14 @@ static void find_zero_byte(axp_attempt *attempt)
 static void find_zero_at_once(axp_attempt *attempt)
 {
     const axp_span *span = &attempt->span;
-    const void *zero = axp_raw_find_byte((const void *)span->start, 0, span->size);
+    uintptr_t zero = axp_raw_find_byte(span->start, 0, span->size);
 
-    if (zero != NULL)
-        ((scan_attempt *)attempt)->found = (uintptr_t)zero - span->start;
+    if (zero != 0)
+        ((scan_attempt *)attempt)->found = zero - span->start;
 }
 
 /* One element; of a misaligned one a part may lie on the next page. */
-AXP_TOUCHES_USER static inline int is_zero(uintptr_t at, size_t width)
+AXP_TOUCHES_USER int is_zero(uintptr_t at, size_t width)
 {
     switch (width) {
     case 2:
@@ -151,9 +151,8 @@ static void touch_to_write(axp_attempt *attempt)
 static void find_needle(axp_attempt *attempt)
 {
     scan_attempt *scan = (scan_attempt *)attempt;
-    const void *at = (const void *)attempt->span.start;
-    const void *match = axp_raw_find(at, attempt->span.size, scan->needle, scan->needle_size);
-    size_t found = match == NULL ? attempt->span.size : (uintptr_t)match - attempt->span.start;
+    uintptr_t match = axp_raw_find(attempt->span.start, attempt->span.size, scan->needle, scan->needle_size);
+    size_t found = match == 0 ? attempt->span.size : match - attempt->span.start;
 
     for (size_t offset = 0; offset < found;
          offset += axp_within_page(attempt->span.start + offset, found - offset))
@@ -197,7 +196,7 @@ int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t nee
 
 /* Blocks without an exit inside, which compilers vectorise; then the words, then the bytes, of the one that
  * is not zero. */
-AXP_TOUCHES_USER static size_t nonzero_offset(const unsigned char *at, size_t size)
+AXP_TOUCHES_USER size_t nonzero_offset(const unsigned char *at, size_t size)
 {
     enum { BLOCK = 64 };
     size_t offset = 0;

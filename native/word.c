@@ -13,26 +13,26 @@ typedef struct word_attempt {
 } word_attempt;
 
 /* A run() that does an operation in the type of the span's width. */
-#define RUN_BY_WIDTH(name, operation)                       \
-    AXP_TOUCHES_USER static void name(axp_attempt *attempt) \
-    {                                                       \
-        word_attempt *word = (word_attempt *)attempt;       \
-        uintptr_t at = attempt->span.start;                 \
-                                                            \
-        switch (attempt->span.size) {                       \
-        case 1:                                             \
-            operation(uint8_t);                             \
-            break;                                          \
-        case 2:                                             \
-            operation(uint16_t);                            \
-            break;                                          \
-        case 4:                                             \
-            operation(uint32_t);                            \
-            break;                                          \
-        default:                                            \
-            operation(uint64_t);                            \
-            break;                                          \
-        }                                                   \
+#define RUN_BY_WIDTH(name, operation)                 \
+    AXP_TOUCHES_USER void name(axp_attempt *attempt)  \
+    {                                                 \
+        word_attempt *word = (word_attempt *)attempt; \
+        uintptr_t at = attempt->span.start;           \
+                                                      \
+        switch (attempt->span.size) {                 \
+        case 1:                                       \
+            operation(uint8_t);                       \
+            break;                                    \
+        case 2:                                       \
+            operation(uint16_t);                      \
+            break;                                    \
+        case 4:                                       \
+            operation(uint32_t);                      \
+            break;                                    \
+        default:                                      \
+            operation(uint64_t);                      \
+            break;                                    \
+        }                                             \
     }
 
 /* Packed is one access where the processor can, and several where it cannot: only for what is misaligned. */

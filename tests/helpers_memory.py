@@ -10,8 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
+from axptr_native._memory import READ_WRITE, map_memory
 from axptr_native._native import MAP_FIXED, check_status, lib
-from axptr_native._regions import READ_WRITE, Ending, ending_memory, map_memory
+from axptr_native._regions import Ending, ending_memory
 
 READ, WRITE = MappingFlags.READ, MappingFlags.WRITE
 

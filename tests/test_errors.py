@@ -105,8 +105,7 @@ MAKERS: list[Callable[[], UserMemoryError]] = [
         ),
         (
             TooLongError(0x1000, 255),
-            f"[Errno {errno.ENAMETOOLONG}] String too long: "
-            "no terminator within 255 elements at 0x1000",
+            f"[Errno {errno.ENAMETOOLONG}] String too long: no terminator within 255 elements at 0x1000",
         ),
         (
             TooLongError(0x1000, 1),

@@ -24,8 +24,9 @@ from helpers_memory import (
 )
 
 from axptr_native import PAGE_SIZE, FaultReason, MappingFlags, atomics, uaccess
+from axptr_native._memory import READ_WRITE, map_memory
 from axptr_native._native import MAP_FIXED, fault_error, lib, lib_dropping_gil
-from axptr_native._regions import READ_WRITE, Ending, Region, ending_memory, map_memory
+from axptr_native._regions import Ending, Region, ending_memory
 
 BEYOND = (1, 13, PAGE_SIZE, PAGE_SIZE + 100)
 UNSIGNED: dict[int, type[Any]] = {

@@ -17,6 +17,7 @@ import pytest
 from helpers_memory import READ_ONLY, gap_memory, good_memory, pattern, peek, poke
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, uaccess
+from axptr_native._memory import READ_WRITE
 from axptr_native._native import (
     FAULTS_KEPT,
     MAP_FIXED,
@@ -27,7 +28,7 @@ from axptr_native._native import (
     check_status,
     lib,
 )
-from axptr_native._regions import READ_WRITE, Ending, ending_memory
+from axptr_native._regions import Ending, ending_memory
 
 READ, WRITE, EXECUTE = MappingFlags.READ, MappingFlags.WRITE, MappingFlags.EXECUTE
 NO_RECORD = -errno.ENOENT

@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: MIT
+"""GuardedView: the bytes of any buffer, and a FaultError where the buffer's memory has gone."""
+
+import array
+import contextlib
+import copy
+import ctypes
+import mmap
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from signal import SIGBUS
+from typing import Any
+
+import pytest
+from helpers_memory import READ, WRITE, pattern
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axptr_native import PAGE_SIZE, FaultError, FaultReason, GuardedView
+
+PAGES = 4
+SIZE = PAGES * PAGE_SIZE
+CONTENT = pattern(61) + bytes(3)
+checked = settings(deadline=None, max_examples=100, database=None)
+buffers = st.binary(max_size=80)
+bounds = st.none() | st.integers(-90, 90)
+
+
+@contextlib.contextmanager
+def mapped_file(content: bytes = b"", access: int = mmap.ACCESS_WRITE) -> Iterator[tuple[Any, mmap.mmap]]:
+    """Give a file of ``content``, or of SIZE bytes, and its mapping."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content or pattern(SIZE))
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=access) as mapping:
+            yield file, mapping
+
+
+def address_of(mapping: mmap.mmap) -> int:
+    """Return where a writable mapping is."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+
+
+def test_every_kind_of_buffer_is_viewed_as_flat_bytes() -> None:
+    """bytes, bytearray, array, ctypes, memoryviews of any shape, and mappings give the bytes that tobytes() does."""
+    whole = memoryview(bytearray(CONTENT))
+    with mapped_file(CONTENT) as (_, mapping), mapped_file(CONTENT, mmap.ACCESS_READ) as (_, read_only):
+        sources: list[tuple[Any, bool]] = [
+            (CONTENT, True),
+            (bytearray(CONTENT), False),
+            (whole, False),
+            (whole.toreadonly(), True),
+            (whole[3:50], False),
+            (whole.cast("B", (4, 16)), False),
+            (whole.cast("I"), False),
+            (array.array("d", [1.5, -2.5]), False),
+            ((ctypes.c_int * 3)(1, -2, 3), False),
+            (ctypes.c_double(0.5), False),
+            (mapping, False),
+            (read_only, True),
+            (b"", True),
+            (array.array("q"), False),
+        ]
+        for source, readonly in sources:
+            raw = memoryview(source).tobytes()
+            view: Any
+            with GuardedView(source) as view:
+                assert (len(view), view.nbytes, view.readonly) == (len(raw), len(raw), readonly)
+                assert view[:] == bytes(view) == raw
+                assert list(view) == list(raw)
+                assert list(reversed(view)) == list(reversed(raw))
+                assert repr(view) == f"<GuardedView of {len(raw)} bytes>"
+        del source
+        gone: Any
+        for gone in (5, "text", None, [1, 2], object()):
+            with pytest.raises(TypeError):
+                GuardedView(gone)
+
+
+def test_buffers_with_gaps_are_buffer_errors() -> None:
+    """A memoryview with a step, of either sign, is refused, and its object is let go."""
+    data = bytearray(64)
+    for view in (memoryview(data)[::2], memoryview(data)[::-1], memoryview(data)[4:40:3]):
+        with view, pytest.raises(BufferError):
+            GuardedView(view)
+    data.append(1)
+    assert len(data) == 65
+
+
+def test_a_closed_mmap_is_a_value_error() -> None:
+    """Viewing one is refused with the words of mmap itself."""
+    mapping = mmap.mmap(-1, PAGE_SIZE)
+    mapping.close()
+    with pytest.raises(ValueError, match="closed"):
+        GuardedView(mapping)
+
+
+def test_the_buffer_stays_exported_until_the_release() -> None:
+    """mmap.close() and bytearray's growth are BufferError while a view is open, and work after it."""
+    mapping, data = mmap.mmap(-1, PAGE_SIZE), bytearray(8)
+    views = [GuardedView(mapping), GuardedView(mapping), GuardedView(data)]
+    for _ in views:
+        with pytest.raises(BufferError):
+            mapping.close()
+        views[0].release()
+        views[0].release()
+    with pytest.raises(BufferError):
+        data.append(1)
+    for view in views:
+        view.release()
+    mapping.close()
+    data.append(1)
+    inner = memoryview(data)
+    with GuardedView(inner) as view:
+        inner.release()
+        assert view[0] == 0
+        with pytest.raises(BufferError):
+            data.append(1)
+    data.append(1)
+
+
+def test_a_view_keeps_its_object_alive() -> None:
+    """Nobody else need hold the buffer."""
+    view = GuardedView(bytearray(CONTENT))
+    junk = [bytearray(len(CONTENT)) for _ in range(100)]
+    assert view[:] == CONTENT
+    assert len(junk) == 100
+
+
+def test_a_released_view_is_a_value_error() -> None:
+    """After release(), or the with block, every use is ValueError, and repr says why."""
+    view: Any = GuardedView(bytearray(CONTENT))
+    with view as entered:
+        assert entered is view
+    assert repr(view) == "<GuardedView released>"
+    uses: list[Any] = [
+        lambda: view[0],
+        lambda: view[:0],
+        lambda: view.__setitem__(0, 1),
+        lambda: view.__setitem__(slice(0, 0), b""),
+        lambda: len(view),
+        lambda: view.nbytes,
+        lambda: view.readonly,
+        lambda: view.find(b""),
+        lambda: view.read_into(bytearray()),
+        lambda: view.unpack_from("B"),
+        lambda: view.__enter__(),
+        lambda: list(view),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match="released"):
+            use()
+    view.release()
+    failing = GuardedView(CONTENT)
+    with pytest.raises(RuntimeError, match="own"), failing:
+        raise RuntimeError("own")
+    assert repr(failing) == "<GuardedView released>"
+
+
+def test_a_copy_cannot_outlive_the_buffer() -> None:
+    """Copying a view is TypeError, or the copy refuses to be used once the buffer may be closed."""
+    mapping = mmap.mmap(-1, PAGE_SIZE)
+    view = GuardedView(mapping)
+    try:
+        twin = copy.copy(view)
+    except TypeError:
+        view.release()
+        mapping.close()
+        return
+    view.release()
+    with contextlib.suppress(BufferError):
+        mapping.close()
+    if mapping.closed:
+        with pytest.raises(ValueError, match="released"):
+            twin[0]
+
+
+@checked
+@given(buffers, bounds, bounds, bounds.filter(lambda step: step != 0))
+def test_every_slice_is_that_of_bytes(data: bytes, start: int | None, stop: int | None, step: int | None) -> None:
+    """Bounds of any size and steps of either sign give what bytes gives."""
+    assert GuardedView(data)[start:stop:step] == data[start:stop:step]
+
+
+@checked
+@given(buffers, st.integers(-90, 90) | st.integers())
+def test_every_position_is_that_of_bytes(data: bytes, position: int) -> None:
+    """From either end, and IndexError beyond."""
+    view = GuardedView(data)
+    if -len(data) <= position < len(data):
+        assert view[position] == data[position]
+    else:
+        with pytest.raises(IndexError):
+            view[position]
+
+
+@checked
+@given(st.lists(st.sampled_from(b"ab"), max_size=20).map(bytes), st.binary(max_size=3) | st.just(b"ab"), bounds, bounds)
+def test_find_is_that_of_bytes(data: bytes, needle: bytes, start: int | None, end: int | None) -> None:
+    """With any bounds, and for an empty needle, where it may lie at the very end but not beyond."""
+    first = 0 if start is None else start
+    assert GuardedView(data).find(needle, first, end) == data.find(needle, first, end)
+
+
+@checked
+@given(buffers, st.sampled_from(["<I", ">hHq", "B", "", "=3s2x", "d"]), st.integers(0, 90))
+def test_unpack_from_is_that_of_struct(data: bytes, format: str, offset: int) -> None:  # noqa: A002
+    """The same values, or ValueError where struct has no room either; a Struct will do for a format."""
+    view, layout = GuardedView(data), struct.Struct(format)
+    if offset + layout.size > len(data):
+        with pytest.raises(ValueError, match=f"offset {offset}"):
+            view.unpack_from(format, offset)
+    else:
+        # repr: two NaNs do not compare
+        assert repr(view.unpack_from(format, offset)) == repr(struct.unpack_from(format, data, offset))
+        assert repr(view.unpack_from(layout, offset)) == repr(layout.unpack_from(data, offset))
+
+
+@checked
+@given(st.binary(max_size=40), bounds, bounds, st.binary(max_size=40) | st.none())
+def test_every_write_is_that_of_memoryview(
+    data: bytes, start: int | None, stop: int | None, value: bytes | None
+) -> None:
+    """A buffer of the right size replaces the slice; another size is ValueError and changes nothing."""
+    own, model = bytearray(data), bytearray(data)
+    fitting = pattern(len(data[start:stop])) if value is None else value
+    with GuardedView(own) as view:
+        try:
+            memoryview(model)[start:stop] = fitting
+        except ValueError:
+            with pytest.raises(ValueError, match="cannot take the place"):
+                view[start:stop] = fitting
+        else:
+            view[start:stop] = fitting
+        assert own == model
+
+
+@pytest.mark.parametrize("distance", [-20, -1, 1, 5, 4096])
+def test_a_write_of_a_part_of_the_buffer_to_another_moves_it(distance: int) -> None:
+    """Source and destination may overlap in either direction, as those of memoryview may."""
+    own, model = bytearray(pattern(SIZE)), bytearray(pattern(SIZE))
+    low, size = max(0, -distance), SIZE - abs(distance)
+    with GuardedView(own) as view:
+        view[low + distance : low + distance + size] = memoryview(own)[low : low + size]
+    memoryview(model)[low + distance : low + distance + size] = memoryview(model)[low : low + size]
+    assert own == model
+
+
+def test_wrong_writes_change_nothing() -> None:
+    """Values that are no byte, positions that are not there, steps and text are refused."""
+    own = bytearray(CONTENT)
+    with GuardedView(own) as view:
+        wrong: list[tuple[Any, Any, type[Exception]]] = [
+            (0, 256, ValueError),
+            (0, -1, ValueError),
+            (0, "x", TypeError),
+            (0, b"x", TypeError),
+            (0, 1.0, TypeError),
+            (len(own), 0, IndexError),
+            (-len(own) - 1, 0, IndexError),
+            ("0", 0, TypeError),
+            (slice(0, 4, 2), b"xy", ValueError),
+            (slice(None, None, -1), bytes(len(own)), ValueError),
+            (slice(0, 2), "xy", TypeError),
+            (slice(0, 2), [1, 2], TypeError),
+            (slice(0, 2), 5, TypeError),
+            (slice(0, 2), memoryview(bytes(4))[::2], BufferError),
+        ]
+        for position, value, error in wrong:
+            with pytest.raises(error):
+                view[position] = value
+        assert own == CONTENT
+        view[0], view[-1] = 255, True
+        view[1:9] = array.array("q", [-1])
+        assert own == b"\xff" * 9 + CONTENT[9:-1] + b"\1"
+
+
+def test_a_read_only_buffer_refuses_every_write() -> None:
+    """It is TypeError before the position and the value are looked at."""
+    with mapped_file(CONTENT, mmap.ACCESS_READ) as (_, mapping):
+        for source in (CONTENT, mapping, memoryview(bytearray(CONTENT)).toreadonly()):
+            position: Any
+            for position in (0, 999, slice(0, 1), slice(0, 0), slice(0, 4, 2), "x"):
+                with GuardedView(source) as view, pytest.raises(TypeError, match="read-only"):
+                    view[position] = b"x"
+        del source
+        assert mapping[:] == CONTENT
+
+
+def test_read_into_fills_a_buffer_or_touches_nothing() -> None:
+    """From any offset that leaves enough; otherwise ValueError, and TypeError for what cannot be written."""
+    with GuardedView(CONTENT) as view:
+        for size, offset in ((0, 0), (0, 64), (1, 63), (64, 0), (10, 7)):
+            buffer = bytearray(size)
+            view.read_into(buffer, offset)
+            assert buffer == CONTENT[offset : offset + size]
+        words = array.array("I", [0, 0])
+        view.read_into(words, 4)
+        assert words.tobytes() == CONTENT[4:12]
+        for size, offset in ((65, 0), (1, 64), (0, 65), (1, -1)):
+            buffer = bytearray(b"\xaa" * size)
+            with pytest.raises(ValueError, match="of 64"):
+                view.read_into(buffer, offset)
+            assert buffer == b"\xaa" * size
+        wrong: Any
+        for wrong in (bytes(4), "text", 5):
+            with pytest.raises(TypeError):
+                view.read_into(wrong)
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_a_truncated_file_faults_at_its_first_missing_page(good: int) -> None:
+    """What is left is read and written; beyond, each operation is BEYOND_END at the exact byte, with what it did."""
+    with mapped_file() as (file, mapping), GuardedView(mapping) as view:
+        edge = good * PAGE_SIZE
+        file.truncate(edge)
+        base, start = address_of(mapping), max(0, edge - 10)
+        done = edge - start
+        buffer = bytearray(b"\xaa" * 30)
+        uses: list[tuple[Any, int, int, Any]] = [
+            (lambda: view[edge], edge, 0, READ),
+            (lambda: view[-1], SIZE - 1, 0, READ),
+            (lambda: view[start : edge + 20], edge, done, READ),
+            (lambda: view[:], edge, edge, READ),
+            (lambda: view[start : edge + 20 : 3], edge, done, READ),
+            (lambda: view[edge + 19 : start - 1 if start else None : -1], edge, done, READ),
+            (lambda: view.read_into(buffer, start), edge, done, READ),
+            (lambda: view.unpack_from("30s", start), edge, done, READ),
+            (lambda: view.find(b"\0\0"), edge, edge, READ),
+            (lambda: view.__setitem__(edge, 1), edge, 0, WRITE),
+            (lambda: view.__setitem__(slice(start, edge + 20), b"\1" * (done + 20)), edge, done, WRITE),
+        ]
+        for number, (use, address, transferred, access) in enumerate(uses):
+            with pytest.raises(FaultError) as raised:
+                use()
+            error = raised.value
+            assert (error.address - base, error.transferred, error.access) == (address, transferred, access), number
+            assert (error.reason, error.signal) == (FaultReason.BEYOND_END, SIGBUS)
+        assert buffer == pattern(SIZE)[start:edge].ljust(30, b"\0")
+        assert view[:edge] == pattern(SIZE)[:start] + b"\1" * done
+        assert len(view) == SIZE
+        if good:
+            assert view.find(pattern(9)) == 0
+        file.truncate(SIZE)
+        assert view[edge:] == bytes(SIZE - edge)
+
+
+def test_shared_memory_is_viewed_and_faults_when_it_shrinks() -> None:
+    """SharedMemory's buffer is read and written through a view, and closes after it."""
+    shared = SharedMemory(create=True, size=2 * PAGE_SIZE)
+    try:
+        buffer: Any = shared.buf
+        with GuardedView(buffer) as view:
+            view[:4] = b"abcd"
+            assert bytes(buffer[:4]) == b"abcd"
+            assert (len(view), view.readonly) == (len(buffer), False)
+            with Path("/dev/shm", shared.name).open("r+b") as file:
+                file.truncate(PAGE_SIZE)
+            assert view[:4] == b"abcd"
+            with pytest.raises(FaultError) as raised:
+                view[PAGE_SIZE - 4 : PAGE_SIZE + 4]
+            assert (raised.value.transferred, raised.value.reason) == (4, FaultReason.BEYOND_END)
+    finally:
+        del buffer
+        shared.close()
+        shared.unlink()
+
+
+def test_numpy_arrays_and_memmaps_are_viewed() -> None:
+    """Arrays of any dimensions are flat bytes; a memmap faults when it is truncated; strided ones are BufferError."""
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed: its arrays are not tried")
+    for shape in ((), (0, 3), (7,), (3, 4), (2, 3, 4), (1, 0, 2)):
+        for kind in ("<i4", ">i2", "f8", "?", "c16", "V5"):
+            made = numpy.zeros(shape, kind)
+            made.reshape(-1).view("u1")[:] = list(pattern(made.nbytes)) if kind != "?" else 1
+            with GuardedView(made) as view:
+                assert view[:] == made.tobytes(), (shape, kind)
+                assert len(view) == made.nbytes
+    grid = numpy.arange(12).reshape(3, 4)
+    for strided in (grid.T, grid[:, 1:], grid[::2], grid[::-1]):
+        with pytest.raises(BufferError):
+            GuardedView(strided)
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(SIZE)
+        mapped = numpy.memmap(file.name, "i4", "r+", shape=(PAGES, PAGE_SIZE // 4))
+        with GuardedView(mapped) as view, GuardedView(mapped[1:]) as later:
+            view[0:4] = b"\1\0\0\0"
+            assert mapped[0, 0] == 1
+            file.truncate(PAGE_SIZE)
+            assert view[:8] == b"\1" + bytes(7)
+            for part, transferred in ((view, PAGE_SIZE), (later, 0)):
+                with pytest.raises(FaultError) as raised:
+                    part[:]
+                assert (raised.value.address, raised.value.transferred) == (mapped.ctypes.data + PAGE_SIZE, transferred)
+
+
+def test_threads_read_right_bytes_or_fault_while_a_file_is_truncated() -> None:
+    """Each reader sees the file's bytes, zeros of a file that grew again, or BEYOND_END, and nothing else."""
+    content = pattern(SIZE)
+    wrong: list[object] = []
+    with mapped_file() as (file, mapping), GuardedView(mapping) as view:
+        stop = threading.Event()
+        started = threading.Barrier(5)
+
+        def check_page(at: int) -> None:
+            try:
+                data = view[at : at + PAGE_SIZE]
+            except FaultError as error:
+                if error.reason is not FaultReason.BEYOND_END:
+                    wrong.append(error)
+                return
+            if any(byte not in (0, right) for byte, right in zip(data[::97], content[at::97], strict=False)):
+                wrong.append(data)
+
+        def read() -> None:
+            started.wait()
+            while not stop.is_set():
+                for page in range(PAGES):
+                    check_page(page * PAGE_SIZE)
+
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        started.wait()
+        for _ in range(300):
+            file.truncate(0)
+            file.truncate(PAGE_SIZE * 2)
+            file.seek(0)
+            file.write(content)
+            file.flush()
+        file.truncate(0)
+        with pytest.raises(FaultError):
+            view[0]
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert wrong == []
