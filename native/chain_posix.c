@@ -5,85 +5,78 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "thread.h"
-
 /* It is held for two system calls, so this many tries mean that its holder does not run. */
 #define LOCK_TRIES 100000
 
 #define SLOT_BITS 4u
 #define SLOT_MASK 15u
 
-static int copy_at(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out,
-                   unsigned *slot_out)
+static int copy_slot(axp_chain *chain, unsigned slot, struct sigaction *action_out)
+{
+    uint32_t version = atomic_load_explicit(&chain->slots[slot].version, memory_order_acquire);
+
+    *action_out = chain->slots[slot].action;
+    atomic_thread_fence(memory_order_acquire);
+    if (version % 2 != 0
+        || version != atomic_load_explicit(&chain->slots[slot].version, memory_order_relaxed))
+        return 0;
+    if (atomic_load(&chain->slots[slot].spent))
+        action_out->sa_handler = SIG_DFL;
+    return 1;
+}
+
+int axp_chain_at(axp_chain *chain, unsigned entry, unsigned depth, unsigned asked,
+                 struct sigaction *action_out)
 {
     uint32_t order = atomic_load_explicit(&chain->orders[entry], memory_order_acquire);
 
     for (; order & SLOT_MASK; order >>= SLOT_BITS) {
         unsigned slot = (order & SLOT_MASK) - 1;
-        uint32_t version = atomic_load_explicit(&chain->slots[slot].version, memory_order_acquire);
 
-        *action_out = chain->slots[slot].action;
-        atomic_thread_fence(memory_order_acquire);
-        if (version % 2 != 0
-            || version != atomic_load_explicit(&chain->slots[slot].version, memory_order_relaxed))
-            continue;
-        if (depth-- != 0)
-            continue;
-        if (atomic_load(&chain->slots[slot].spent))
-            action_out->sa_handler = SIG_DFL;
-        *slot_out = slot;
-        return 1;
+        if (!(asked & 1u << slot) && copy_slot(chain, slot, action_out) && depth-- == 0)
+            return (int)slot;
     }
-    return 0;
+    return -1;
 }
 
-int axp_chain_at(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out)
+void axp_chain_called(axp_chain *chain, int slot, const struct sigaction *action)
 {
-    unsigned slot;
-
-    return copy_at(chain, entry, depth, action_out, &slot);
-}
-
-int axp_chain_take(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out)
-{
-    unsigned slot;
-
-    if (!copy_at(chain, entry, depth, action_out, &slot))
-        return 0;
-    if (action_out->sa_handler != SIG_DFL && (unsigned)action_out->sa_flags & SA_RESETHAND)
+    if ((unsigned)action->sa_flags & SA_RESETHAND)
         atomic_store(&chain->slots[slot].spent, 1);
-    return 1;
 }
 
-static AXP_THREAD_LOCAL int holding; /* a signal handler may interrupt the holder and come here */
-
-int axp_chain_try_lock(axp_chain *chain)
+int axp_chain_try_lock(axp_chain *chain, sigset_t *mask_out)
 {
     int32_t self = (int32_t)getpid();
     int32_t owner = 0;
+    sigset_t all;
 
-    if (holding)
-        return 0;
+    /* A signal handler that came in between might want the lock, or leave by longjmp and never give it back.
+     */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, mask_out);
     /* A fork while another thread held it leaves it held by a process that this one is not. */
-    holding = atomic_compare_exchange_strong(&chain->owner, &owner, self)
-              || (owner != self && atomic_compare_exchange_strong(&chain->owner, &owner, self));
-    return holding;
+    if (atomic_compare_exchange_strong(&chain->owner, &owner, self)
+        || (owner != self && atomic_compare_exchange_strong(&chain->owner, &owner, self)))
+        return 1;
+    sigprocmask(SIG_SETMASK, mask_out, NULL);
+    return 0;
 }
 
-int axp_chain_lock(axp_chain *chain)
+int axp_chain_lock(axp_chain *chain, sigset_t *mask_out)
 {
-    for (unsigned tries = 0; tries < LOCK_TRIES && !holding; tries++) {
-        if (axp_chain_try_lock(chain))
+    for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+        if (axp_chain_try_lock(chain, mask_out))
             return 1;
         sched_yield();
     }
     return 0;
 }
 
-void axp_chain_unlock(axp_chain *chain)
+void axp_chain_unlock(axp_chain *chain, const sigset_t *mask)
 {
     atomic_store(&chain->owner, 0);
-    holding = 0;
+    sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
 static int is_same(const struct sigaction *left, const struct sigaction *right)
@@ -103,32 +96,48 @@ static uint32_t without(uint32_t order, unsigned slot)
     return kept;
 }
 
-/* The slot that holds an action; if none does, one that is free, or else the oldest of the latest chain. */
-static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
+/* The slots that some entry's chain needs, one bit each. */
+static unsigned used_slots(axp_chain *chain)
 {
-    uint32_t latest = atomic_load(&chain->latest);
-    uint32_t version;
     unsigned used = 0;
-    unsigned slot = 0;
 
     for (unsigned entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)
         for (uint32_t rest = atomic_load(&chain->orders[entry]); rest & SLOT_MASK; rest >>= SLOT_BITS)
             used |= 1u << ((rest & SLOT_MASK) - 1);
-    for (; slot < AXP_CHAIN_SLOTS; slot++)
-        if (used & 1u << slot && is_same(&chain->slots[slot].action, action)) {
-            atomic_store(&chain->slots[slot].spent, 0);
-            return slot;
+    return used;
+}
+
+/* Makes room where all slots are used: gives up the other entries' chains for the latest, or of that the
+ * second. */
+static void make_room(axp_chain *chain)
+{
+    uint32_t order = atomic_load(&chain->orders[atomic_load(&chain->latest)]);
+
+    if (order >> SLOT_BITS * (AXP_CHAIN_SLOTS - 1) != 0)
+        order =
+            without(order, (order >> SLOT_BITS & SLOT_MASK) - 1); /* the last one was there first: keep it */
+    for (unsigned entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)
+        atomic_store(&chain->orders[entry], order);
+}
+
+/* The slot that holds an action, which it is put into if none does. */
+static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
+{
+    unsigned used = used_slots(chain);
+    unsigned slot = 0;
+    uint32_t version;
+
+    for (unsigned held = 0; held < AXP_CHAIN_SLOTS; held++)
+        if (used & 1u << held && is_same(&chain->slots[held].action, action)) {
+            atomic_store(&chain->slots[held].spent, 0);
+            return held;
         }
-    for (slot = 0; slot < AXP_CHAIN_SLOTS; slot++)
-        if (!(used & 1u << slot))
-            break;
-    if (slot == AXP_CHAIN_SLOTS) {
-        slot = 0;
-        for (uint32_t rest = atomic_load(&chain->orders[latest]); rest & SLOT_MASK; rest >>= SLOT_BITS)
-            slot = (rest & SLOT_MASK) - 1;
-        for (unsigned entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)
-            atomic_store(&chain->orders[entry], without(atomic_load(&chain->orders[entry]), slot));
+    if (used == (1u << AXP_CHAIN_SLOTS) - 1) {
+        make_room(chain);
+        used = used_slots(chain);
     }
+    while (slot < AXP_CHAIN_SLOTS - 1 && used & 1u << slot)
+        slot++;
     version = atomic_load(&chain->slots[slot].version) | 1; /* odd already if a fork has cut this short */
     atomic_store(&chain->slots[slot].version, version);
     atomic_thread_fence(memory_order_release);
@@ -164,15 +173,17 @@ unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action)
     return entry_for(chain, without(order, slot) << SLOT_BITS | (slot + 1));
 }
 
-unsigned axp_chain_cut(axp_chain *chain, unsigned entry, unsigned depth, const struct sigaction *action)
+unsigned axp_chain_cut(axp_chain *chain, unsigned entry, int gone, const struct sigaction *action)
 {
-    unsigned slot = slot_for(chain, action);
     uint32_t order = atomic_load(&chain->orders[entry]);
+    unsigned slot = slot_for(chain, action);
+    uint32_t below = order;
 
-    for (unsigned gone = 0; gone <= depth; gone++)
-        order >>= SLOT_BITS;
-    for (uint32_t rest = order; rest & SLOT_MASK; rest >>= SLOT_BITS)
+    while (below & SLOT_MASK && (below & SLOT_MASK) != (uint32_t)gone + 1)
+        below >>= SLOT_BITS;
+    below >>= SLOT_BITS;
+    for (uint32_t rest = below; rest & SLOT_MASK; rest >>= SLOT_BITS)
         if ((rest & SLOT_MASK) == slot + 1)
             return entry_for(chain, rest);
-    return entry_for(chain, order << SLOT_BITS | (slot + 1));
+    return entry_for(chain, below << SLOT_BITS | (slot + 1));
 }

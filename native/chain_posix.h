@@ -32,17 +32,24 @@ typedef struct axp_chain {
     } slots[AXP_CHAIN_SLOTS];
 } axp_chain;
 
-/* Copies the handler at a depth below an entry (0: directly).  Returns 0 at the end of the chain.  Safe
- * inside a handler. */
-int axp_chain_at(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out);
+/*
+ * Copies the handler at a depth below an entry (0: directly), not counting those in asked, a bit for each
+ * slot. Returns its slot, or -1 at the end of the chain.  Safe inside a handler.
+ */
+int axp_chain_at(axp_chain *chain, unsigned entry, unsigned depth, unsigned asked,
+                 struct sigaction *action_out);
 
-/* The same for the one that is about to call it. */
-int axp_chain_take(axp_chain *chain, unsigned entry, unsigned depth, struct sigaction *action_out);
+/* The handler in this slot is about to be called: one with SA_RESETHAND is the default action from then on.
+ */
+void axp_chain_called(axp_chain *chain, int slot, const struct sigaction *action);
 
-/* Returns 0 if it cannot be had, since it is this thread that holds it and a signal handler asks. */
-int axp_chain_lock(axp_chain *chain);
-int axp_chain_try_lock(axp_chain *chain); /* does not wait: for use inside a handler */
-void axp_chain_unlock(axp_chain *chain);
+/*
+ * With the lock held every signal is blocked.  They return 0 if another thread has it: try_lock at once, for
+ * use inside a handler, and lock after so long that its holder cannot be running.
+ */
+int axp_chain_lock(axp_chain *chain, sigset_t *mask_out);
+int axp_chain_try_lock(axp_chain *chain, sigset_t *mask_out);
+void axp_chain_unlock(axp_chain *chain, const sigset_t *mask);
 
 /*
  * Puts an action on top of the latest entry's chain, from wherever in it it was, and returns the entry for
@@ -51,10 +58,10 @@ void axp_chain_unlock(axp_chain *chain);
 unsigned axp_chain_push(axp_chain *chain, const struct sigaction *action);
 
 /*
- * Puts an action on top of what is left of an entry's chain after the handler at a depth has taken itself
- * off, and returns the entry for that.  If the action was further down, all above it has gone.  With the lock
+ * Puts an action on top of what is left of an entry's chain after the handler in a slot has taken itself off,
+ * and returns the entry for that.  If the action was further down, all above it has gone.  With the lock
  * held.
  */
-unsigned axp_chain_cut(axp_chain *chain, unsigned entry, unsigned depth, const struct sigaction *action);
+unsigned axp_chain_cut(axp_chain *chain, unsigned entry, int gone, const struct sigaction *action);
 
 #endif

@@ -145,7 +145,7 @@ static void leave_attempt(guard_frame *frame, const siginfo_t *info, const ucont
     siglongjmp(frame->landing, 1);
 }
 
-/* The fault of an attempt is further in on the stack than its frame. */
+/* What happens during an attempt is further in on the stack than its frame. */
 static int is_further_in(const ucontext_t *context, const guard_frame *frame)
 {
     uintptr_t stack = axp_stack_pointer(context);
@@ -163,7 +163,9 @@ void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
         if (axp_is_fault(info)) {
             if (is_further_in(context, frame))
                 leave_attempt(frame, info, context);
-        } else if ((info->si_code == SI_TKILL || info->si_code == SI_USER) && info->si_pid == getpid()) {
+        } else if ((info->si_code == SI_TKILL || info->si_code == SI_USER) && info->si_pid == getpid()
+                   && (is_further_in(context, frame)
+                       || axp_is_on_alternate_stack(context, axp_stack_pointer(context)))) {
             /*
              * faulthandler, when it is on top, puts us back and raises the signal again.  Returning runs the
              * instruction again, and the real fault arrives with its true address.  If none arrives somebody
@@ -188,10 +190,10 @@ static uint64_t coarse_tick(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static __attribute__((noinline)) int look_who_is_on_top(uint64_t tick)
+static __attribute__((noinline)) int look_who_is_on_top(uint64_t tick, int asked_for)
 {
     int saved_errno = errno;
-    int failed = axp_take_over();
+    int failed = axp_take_over(asked_for);
 
     thread.tick = failed ? 0 : tick;
     errno = saved_errno;
@@ -200,7 +202,7 @@ static __attribute__((noinline)) int look_who_is_on_top(uint64_t tick)
 
 int axp_install(void)
 {
-    return look_who_is_on_top(coarse_tick());
+    return look_who_is_on_top(coarse_tick(), 1);
 }
 
 int axp_guarded(axp_attempt *attempt)
@@ -209,7 +211,7 @@ int axp_guarded(axp_attempt *attempt)
     uint64_t tick = coarse_tick();
 
     if (tick != thread.tick)
-        look_who_is_on_top(tick);
+        look_who_is_on_top(tick, 0);
     attempt->done = 0;
     frame.attempt = attempt;
     frame.sent = 0;

@@ -78,13 +78,14 @@ static int take_over(int signal)
 {
     axp_chain *chain = axp_chain_of(signal);
     struct sigaction top, replaced;
+    sigset_t mask;
     int failed;
 
     if (sigaction(signal, NULL, &top) != 0)
         return -errno;
     if (entry_of(&top) == (int)atomic_load(&chain->latest))
         return 0;
-    if (!axp_chain_lock(chain))
+    if (!axp_chain_lock(chain, &mask))
         return -EAGAIN;
     failed = sigaction(signal, NULL, &top);
     while (failed == 0 && entry_of(&top) < 0) {
@@ -95,24 +96,25 @@ static int take_over(int signal)
     }
     if (failed == 0 && entry_of(&top) >= 0)
         atomic_store(&chain->latest, (uint32_t)entry_of(&top));
-    axp_chain_unlock(chain);
-    return failed == 0 ? 0 : -errno;
+    failed = failed == 0 ? 0 : -errno;
+    axp_chain_unlock(chain, &mask);
+    return failed;
 }
 
-int axp_go_back_on_top(unsigned entry, unsigned depth, int signal)
+int axp_go_back_on_top(unsigned entry, int called, int signal)
 {
     axp_chain *chain = axp_chain_of(signal);
     struct sigaction top;
+    sigset_t mask;
 
     if (sigaction(signal, NULL, &top) != 0 || top.sa_handler == SIG_DFL)
         return 0;
     if (entry_of(&top) >= 0)
         return 1;
-    /* Whoever has the lock is doing the same. */
-    if (axp_chain_try_lock(chain)) {
-        put_on_top(signal, axp_chain_cut(chain, entry, depth, &top), NULL);
-        axp_chain_unlock(chain);
-    }
+    if (!axp_chain_try_lock(chain, &mask))
+        return 0; /* whoever has it is doing the same */
+    put_on_top(signal, axp_chain_cut(chain, entry, called, &top), NULL);
+    axp_chain_unlock(chain, &mask);
     return 1;
 }
 
@@ -139,14 +141,19 @@ static int is_staying_off(int signal)
     return 0;
 }
 
-int axp_take_over(void)
+int axp_take_over(int asked_for)
 {
     int failed = 0;
     sigset_t unblock;
 
     sigemptyset(&unblock);
     for (size_t i = 0; i < HANDLED; i++) {
-        int result = is_staying_off(handled[i]) ? 0 : take_over(handled[i]);
+        int result = 0;
+
+        if (asked_for)
+            atomic_store(&staying_off[i], 0);
+        if (!is_staying_off(handled[i]))
+            result = take_over(handled[i]);
 
         failed = failed ? failed : result;
         sigaddset(&unblock, handled[i]);
@@ -169,7 +176,8 @@ int axp_handler_at(int signal, uint32_t depth, axp_handler *handler_out)
     if (sigaction(signal, NULL, &top) != 0)
         return -errno;
     at = top;
-    if (depth != 0 && (entry_of(&top) < 0 || !axp_chain_at(chain, (unsigned)entry_of(&top), depth - 1, &at)))
+    if (depth != 0
+        && (entry_of(&top) < 0 || axp_chain_at(chain, (unsigned)entry_of(&top), depth - 1, 0, &at) < 0))
         return -ENOENT;
     *handler_out = (axp_handler){
         .address = at.sa_handler == SIG_IGN   ? 1

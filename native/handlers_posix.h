@@ -11,14 +11,18 @@
 /* handlers_posix.c: the chain of a signal that we handle, or NULL. */
 axp_chain *axp_chain_of(int signal);
 
-/* Puts us on top of every signal that we handle, and unblocks them in this thread. */
-int axp_take_over(void);
+/*
+ * Puts us on top of every signal that we handle, and unblocks them in this thread; not where this process is
+ * about to die of one, unless it is asked for.
+ */
+int axp_take_over(int asked_for);
 
 /*
- * Inside the handler, after one below us has returned, which may have put on top what it had found: goes back
- * on top, above that.  Returns 0, and does not, if the default action is on top.
+ * Inside the handler, after the one in a slot has returned, which may have put on top what it had found: goes
+ * back on top, above that.  Returns 0 if we are not on top, since the default action is, or another thread is
+ * at it.
  */
-int axp_go_back_on_top(unsigned entry, unsigned depth, int signal);
+int axp_go_back_on_top(unsigned entry, int called, int signal);
 
 /* Inside the handler: this process is about to die of the signal, so nobody goes back on top of its default
  * action. */
@@ -37,6 +41,9 @@ int axp_is_fault(const siginfo_t *info);
  * does. A chain ends in death, never in a hang.
  */
 void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, const void *attempt);
+
+/* Whether an address is on the alternate stack of what was interrupted. */
+int axp_is_on_alternate_stack(const void *interrupted, uintptr_t address);
 
 /* Whether what happens now happens in a handler that was called over this open attempt, and does not concern
  * it. */

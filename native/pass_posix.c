@@ -13,23 +13,14 @@
  * asked. */
 #define REPEATS_GIVEN 12
 
-/* Two libraries that keep each other as the one below call each other this often. */
-#define NESTING_GIVEN (2 * AXP_CHAIN_SLOTS)
-
-/* Signals that were sent, and passed on to handlers that have not returned.  Each may have left by longjmp,
- * but a circle of handlers that raise the signal again looks the same on an alternate stack that is begun
- * anew whenever it is full. */
-#define UNRETURNED_GIVEN 1000
-
 /* No handler that we call uses more stack than this. */
 #define PASSING_STACK (256 * 1024)
 
 /* A call of a handler below us. */
 typedef struct passing {
-    unsigned nesting; /* how many such calls are under way, this one included; 0: there is none */
-    int signal;
-    unsigned entry, depth; /* where in which chain that handler is */
-    uintptr_t stack;       /* where we stood */
+    int signal;      /* 0: there is none */
+    unsigned asked;  /* the slots of the handlers that were asked so far, a bit each: nobody is asked twice */
+    uintptr_t stack; /* where we stood */
     const siginfo_t *info; /* what it was called with */
     const ucontext_t *context;
     uint64_t registers; /* those in the context, hashed */
@@ -41,7 +32,6 @@ static AXP_THREAD_LOCAL struct {
 
     uint64_t unresolved; /* the latest fault, hashed, whose handler below returned and had resolved nothing */
     unsigned repeats;    /* how often in a row */
-    unsigned unreturned; /* signals that were sent, passed on, and have not come back */
     unsigned refaults;   /* faults inside a handler below, in a row */
 } thread;
 
@@ -59,11 +49,12 @@ int axp_is_fault(const siginfo_t *info)
  * that we gave it. */
 static int is_called_directly(const siginfo_t *info, uintptr_t here)
 {
-    return thread.passed.nesting != 0 && here < thread.passed.stack && info == thread.passed.info;
+    return thread.passed.signal != 0 && here < thread.passed.stack && info == thread.passed.info;
 }
 
-static int is_on_alternate_stack(const ucontext_t *context, uintptr_t address)
+int axp_is_on_alternate_stack(const void *interrupted, uintptr_t address)
 {
+    const ucontext_t *context = interrupted;
     uintptr_t start = (uintptr_t)context->uc_stack.ss_sp;
 
     return !((unsigned)context->uc_stack.ss_flags & SS_DISABLE) && address >= start
@@ -81,10 +72,10 @@ static int is_inside(const ucontext_t *context, uintptr_t here)
 {
     const passing *passed = &thread.passed;
 
-    if (passed->nesting == 0)
+    if (passed->signal == 0)
         return 0;
-    if (is_on_alternate_stack(context, axp_stack_pointer(context))
-        && is_on_alternate_stack(context, passed->stack))
+    if (axp_is_on_alternate_stack(context, axp_stack_pointer(context))
+        && axp_is_on_alternate_stack(context, passed->stack))
         return 1;
     return here < passed->stack && passed->stack - here <= PASSING_STACK
            && axp_registers_hash(passed->context) == passed->registers;
@@ -109,29 +100,29 @@ static void die(int signal, int fault)
         raise(signal);
 }
 
-/* Where in the entry's chain to go on: further down if the one that was asked last calls us, or is of no use.
- */
-static unsigned depth_to_ask(unsigned entry, int signal, const siginfo_t *info, const ucontext_t *context,
-                             uint64_t fault, uintptr_t here)
+/* How many handlers to pass over, and, in the mark, which ones have been asked: those that call us now, or
+ * are of no use. */
+static unsigned handlers_to_skip(int signal, const siginfo_t *info, const ucontext_t *context, uint64_t fault,
+                                 uintptr_t here)
 {
-    const passing *passed = &thread.passed;
     int direct = is_called_directly(info, here);
     int inside = is_inside(context, here);
-    unsigned depth = 0;
+    unsigned skip = 0;
 
-    if (!direct && !inside)
-        thread.passed.nesting = 0;
-    if (direct || (inside && fault == 0)) {
-        if (passed->signal == signal && passed->entry == entry)
-            depth = passed->depth + 1;
-    } else if (inside) {
-        depth = ++thread.refaults / REPEATS_GIVEN;
-    } else {
+    if ((!direct && !inside) || thread.passed.signal != signal)
+        thread.passed.signal = 0;
+    if (!direct && inside && fault != 0) {
+        /* Its own fault, which it may know what to do about: it is asked again, though not for ever. */
+        thread.passed.asked = 0;
+        skip = ++thread.refaults / REPEATS_GIVEN;
+    } else if (!direct) {
         thread.refaults = 0;
     }
+    if (thread.passed.signal == 0)
+        thread.passed.asked = 0;
     if (fault != 0 && fault == thread.unresolved)
-        depth += thread.repeats / REPEATS_GIVEN;
-    return depth;
+        skip += thread.repeats / REPEATS_GIVEN;
+    return skip;
 }
 
 /* Whether a handler that returned has done something about a fault: moved the registers, or mended the
@@ -162,12 +153,13 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
     uint64_t registers = axp_registers_hash(context);
     uint64_t fault = is_fault ? registers ^ (uintptr_t)info->si_addr : 0;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    unsigned depth = depth_to_ask(entry, signal, info, context, fault, here);
+    unsigned skip = handlers_to_skip(signal, info, context, fault, here);
+    axp_chain *chain = axp_chain_of(signal);
     passing outer = thread.passed;
     struct sigaction below;
+    int slot = axp_chain_at(chain, entry, skip, outer.asked, &below);
 
-    if (outer.nesting == NESTING_GIVEN || (!is_fault && ++thread.unreturned > UNRETURNED_GIVEN)
-        || !axp_chain_take(axp_chain_of(signal), entry, depth, &below) || below.sa_handler == SIG_DFL) {
+    if (slot < 0 || below.sa_handler == SIG_DFL) {
         die(signal, is_fault);
         return;
     }
@@ -177,24 +169,22 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
         return;
     }
     thread.passed = (passing){
-        .nesting = outer.nesting + 1,
         .signal = signal,
-        .entry = entry,
-        .depth = depth,
+        .asked = outer.asked | 1u << slot,
         .stack = here,
         .info = info,
         .context = context,
         .registers = registers,
         .attempt = attempt,
     };
+    axp_chain_called(chain, slot, &below);
     if (below.sa_flags & SA_SIGINFO)
         below.sa_sigaction(signal, info, context);
     else
         below.sa_handler(signal);
     thread.passed = outer;
-    thread.unreturned = 0;
     /* Without us on top nobody counts.  If the default action is, somebody has decided that this ends. */
-    if (!is_fault || !axp_go_back_on_top(entry, depth, signal))
+    if (!is_fault || !axp_go_back_on_top(entry, slot, signal))
         return;
     if (is_resolved(info, context, registers)) {
         thread.repeats = 0;

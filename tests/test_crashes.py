@@ -290,6 +290,22 @@ own = truncated_mapping()
     assert ends(code, -signal.SIGBUS, tmp_path).banners == bool(enable)
 
 
+@pytest.mark.parametrize("guarded", ["guarded_faults()", ""], ids=["after-guarded-faults", "at-once"])
+@pytest.mark.parametrize("late", [True, False], ids=["installed-again", "imported-last"])
+def test_a_python_handler_under_faulthandler_does_not_hang(guarded: str, late: bool, tmp_path: Path) -> None:
+    """A handler that faulthandler puts back, and that does nothing, is no hang: the crash ends with one banner."""
+    first, last = ("import axptr_native", "axptr_native.handlers.install()") if late else ("", "import axptr_native")
+    code = f"""
+{first}
+signal.signal(signal.SIGSEGV, lambda *_: None)
+faulthandler.enable()
+{last}
+{guarded}
+unguarded_fault(signal.SIGSEGV)
+"""
+    assert ends(code, -signal.SIGSEGV, tmp_path).banners == 1
+
+
 @each_company
 def test_a_signal_handler_that_crashes_inside_a_guarded_copy_kills(
     enable: str, hostile_library: Path, tmp_path: Path

@@ -198,11 +198,14 @@ with ending_memory(Ending.HOLE) as region:
 
 @pytest.mark.parametrize("first", ["second.axp_install()", "axptr_native.handlers.install()"])
 @pytest.mark.parametrize("enable", ["", "faulthandler.enable()"], ids=["bare", "faulthandler"])
-def test_two_copies_of_the_library_let_an_unguarded_fault_kill(first: str, enable: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [3, 20])
+def test_two_copies_of_the_library_let_an_unguarded_fault_kill(
+    first: str, enable: str, rounds: int, tmp_path: Path
+) -> None:
     """Two copies, each below the other, pass an unguarded fault on until it kills, with one traceback at most."""
     code = f"""
 {enable}
-for _ in range(3):
+for _ in range({rounds}):
     second.axp_install()
     axptr_native.handlers.install()
 {first}
