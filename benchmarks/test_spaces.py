@@ -67,7 +67,7 @@ def test_look_up(compare: Compare, bars: Bars) -> None:
     """Whether a page may be accessed, among more and more areas."""
     spaces = {}
     for count in (10, 100, 1000, 100_000):
-        # Of a pager nobody has touched, so that the system sees one mapping, of no access, however many areas there are.
+        # Of a pager that nobody has touched, so that the system sees one mapping however many areas there are.
         spaces[count] = space = AddrSpace(2 * count * PAGE_SIZE)
         whole = space.map_pager(space.base, count * PAGE_SIZE, READ, lambda *_: None)
         for page in range(whole.start, whole.end, 2 * PAGE_SIZE):
