@@ -13,6 +13,11 @@
  * asked. */
 #define REPEATS_GIVEN 12
 
+/* What two libraries that call each other in turn leave of an alternate stack for the handler below them
+ * both: faulthandler, with the signal that it raises, needs 6 KiB.  What lies below such a stack is often the
+ * heap. */
+#define STACK_LEFT (8 * 1024)
+
 /* No handler that we call uses more stack than this. */
 #define PASSING_STACK (256 * 1024)
 
@@ -125,6 +130,11 @@ static unsigned handlers_to_skip(int signal, const siginfo_t *info, const uconte
     return skip;
 }
 
+static int is_short_of_stack(const ucontext_t *context, uintptr_t here)
+{
+    return axp_is_on_alternate_stack(context, here) && here - (uintptr_t)context->uc_stack.ss_sp < STACK_LEFT;
+}
+
 /* Whether a handler that returned has done something about a fault: moved the registers, or mended the
  * memory. */
 static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_t registers)
@@ -159,7 +169,7 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
     struct sigaction below;
     int slot = axp_chain_at(chain, entry, skip, outer.asked, &below);
 
-    if (slot < 0 || below.sa_handler == SIG_DFL) {
+    if (slot < 0 || below.sa_handler == SIG_DFL || (outer.signal != 0 && is_short_of_stack(context, here))) {
         die(signal, is_fault);
         return;
     }
