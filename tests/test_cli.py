@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from child import clean_environment
 
 from axptr_native import FaultReason, selftest
 from axptr_native.cli import main
@@ -19,7 +20,9 @@ from axptr_native.cli import main
 
 def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "axptr_native", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_selftest_catches_every_fault(tmp_path: Path) -> None:
