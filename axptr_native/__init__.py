@@ -4,6 +4,7 @@
 from importlib import import_module
 
 from . import atomics, handlers, uaccess
+from ._native import lib
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
 from .errors import EncodingError, FaultError, FaultReason, TooLongError, UserMemoryError
 from .flags import MappingFlags
@@ -42,6 +43,7 @@ __all__ = [
     "check_region",
     "handlers",
     "is_accessing_user_memory",
+    "lib",
     "uaccess",
 ]
 

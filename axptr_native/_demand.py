@@ -10,6 +10,7 @@ from bisect import bisect_right
 
 from . import _paging
 from ._areas import Area, AreaTable
+from ._builtins import expect_resolving
 from ._memory import NO_ACCESS, protect_memory
 from ._pager import Busy, PagerBacking, PagingCounters
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
@@ -208,6 +209,7 @@ def register(space: DemandPaging) -> None:
             living.append((space._range.start, weakref.ref(space)))
         _paged = sorted(living, key=lambda entry: entry[0])
     _paging.resolver = _resolve_anywhere
+    expect_resolving()
 
 
 def _resolve_anywhere(error: FaultError) -> FaultError | None:

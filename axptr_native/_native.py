@@ -85,8 +85,15 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("axp_protect", c_int, (_word, _word, c_uint32)),
     ("axp_unmap", c_int, (_word, _word)),
     ("axp_populate", c_int, (_word, _word, c_uint32)),
+    ("axp_prefer_large_pages", c_int, (_word, _word)),
 )
 """Every function of ``axptr.h``: name, result, arguments."""
+
+_PRIVATE_PROTOTYPES = (
+    ("axp_bind_python", c_int, (c_void_p, _word)),
+    ("axp_builtin_at", c_char_p, (c_uint32, c_void_p)),
+)
+"""Those of ``builtins.h``."""
 
 _FILE_NAMES = {"win32": "axptr_native.dll", "darwin": "libaxptr_native.dylib"}
 
@@ -110,7 +117,7 @@ def _find_library() -> str:
 
 
 def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
-    for name, result, arguments in PROTOTYPES:
+    for name, result, arguments in (*PROTOTYPES, *_PRIVATE_PROTOTYPES):
         function = library[name]
         function.restype, function.argtypes = result, arguments
         setattr(library, name, function)
@@ -119,7 +126,10 @@ def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
 
 def _load() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     path = _find_library()
-    keeping, dropping = _bind(ctypes.PyDLL(path)), _bind(ctypes.CDLL(path))
+    try:
+        keeping, dropping = _bind(ctypes.PyDLL(path)), _bind(ctypes.CDLL(path))
+    except AttributeError as error:
+        raise ImportError(f"{path} is of another version than this package: install the package again.") from error
     found = keeping.axp_abi_version()
     if found != ABI_VERSION:
         raise ImportError(
@@ -129,7 +139,10 @@ def _load() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 
 
 lib, lib_dropping_gil = _load()
-"""The library, twice: its calls keep the GIL, which costs a small access nothing, or drop it."""
+"""The library, twice: its calls keep the GIL, which costs a small access nothing, or drop it.
+
+``lib`` is public, as ``axptr_native.lib``.
+"""
 
 
 def check_span(addr: int, size: int, access: MappingFlags) -> tuple[int, int]:
@@ -148,8 +161,8 @@ def check_span(addr: int, size: int, access: MappingFlags) -> tuple[int, int]:
 
 
 # A look-up through the enumeration's class takes 0.4 us.
-_ACCESSES = {flag.value: flag for flag in MappingFlags}
-_REASONS = {reason.value: reason for reason in FaultReason}
+ACCESSES = {flag.value: flag for flag in MappingFlags}
+REASONS = {reason.value: reason for reason in FaultReason}
 
 
 def fault_error(size: int | None = None, *, before: int = 0) -> FaultError:
@@ -164,11 +177,11 @@ def fault_error(size: int | None = None, *, before: int = 0) -> FaultError:
         raise AssertionError("an access failed with EFAULT and left no fault record")
     return FaultError(
         fault.address,
-        _ACCESSES[fault.access],
-        _REASONS[fault.reason],
-        transferred=before + fault.transferred,
-        size=size,
-        signal=fault.signal or None,
+        ACCESSES[fault.access],
+        REASONS[fault.reason],
+        before + fault.transferred,
+        size,
+        fault.signal or None,
     )
 
 

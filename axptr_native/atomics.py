@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ctypes import addressof
 
+from ._builtins import builtin
 from ._native import check_span, lib
 from ._paging import resume
 from ._scalar import Scalar, scalar_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_exchange", "exchange", "fetch_add", "fetch_and", "fetch_or", "fetch_xor", "load", "store"]
 
 
+@builtin
 def load(addr: int, ctype: type[Any]) -> Any:
     """Return the value at ``addr``."""
     scalar = scalar_of(ctype)
@@ -34,6 +36,7 @@ def load(addr: int, ctype: type[Any]) -> Any:
     return value.value
 
 
+@builtin
 def store(addr: int, ctype: type[Any], value: Any) -> None:
     """Write ``value`` at ``addr``."""
     scalar = scalar_of(ctype)
@@ -43,12 +46,14 @@ def store(addr: int, ctype: type[Any], value: Any) -> None:
         resume(lambda _: lib.axp_atomic_store(addr, width, addressof(packed)), width)
 
 
+@builtin
 def exchange(addr: int, ctype: type[Any], value: Any) -> Any:
     """Write ``value`` at ``addr`` and return what was there."""
     scalar = scalar_of(ctype)
     return _update("axp_atomic_exchange", addr, scalar, scalar.pack(value))
 
 
+@builtin
 def compare_exchange(addr: int, ctype: type[Any], expected: Any, desired: Any) -> Any:
     """Write ``desired`` at ``addr`` if ``expected`` is there; return what was there, so ``expected`` on success.
 
@@ -58,21 +63,25 @@ def compare_exchange(addr: int, ctype: type[Any], expected: Any, desired: Any) -
     return _update("axp_atomic_compare_exchange", addr, scalar, scalar.pack(expected), scalar.pack(desired))
 
 
+@builtin
 def fetch_add(addr: int, ctype: type[Any], operand: int) -> int:
     """Add ``operand``, which may be negative, modulo 2 to the power of the type's bits; return what was there."""
     return _fetch("axp_atomic_fetch_add", addr, ctype, operand)
 
 
+@builtin
 def fetch_and(addr: int, ctype: type[Any], operand: int) -> int:
     """Keep the bits that are set in ``operand``; return what was there."""
     return _fetch("axp_atomic_fetch_and", addr, ctype, operand)
 
 
+@builtin
 def fetch_or(addr: int, ctype: type[Any], operand: int) -> int:
     """Set the bits that are set in ``operand``; return what was there."""
     return _fetch("axp_atomic_fetch_or", addr, ctype, operand)
 
 
+@builtin
 def fetch_xor(addr: int, ctype: type[Any], operand: int) -> int:
     """Flip the bits that are set in ``operand``; return what was there."""
     return _fetch("axp_atomic_fetch_xor", addr, ctype, operand)

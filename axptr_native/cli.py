@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from . import selftest
+from ._builtins import call_path
 from ._native import ABI_VERSION, lib
 from .addr import PAGE_SIZE
 from .handlers import status
@@ -113,6 +114,7 @@ def _info(as_json: bool) -> int:
         "page size": str(PAGE_SIZE),
         "C library": " ".join(platform.libc_ver()).strip() or "unknown",
         "compiler": os.fsdecode(lib.axp_compiler()),
+        "calls": call_path,
     }
     for signal, state in status().items():
         facts[signal.name] = [handler.name + " (ours)" * handler.ours for handler in state.handlers]

@@ -56,7 +56,11 @@ _REASON_TEXTS = {
 }
 
 _VERBS = {MappingFlags.READ: "read", MappingFlags.WRITE: "write", MappingFlags.EXECUTE: "execute"}
-_BAD_ADDRESS = os.strerror(errno.EFAULT)
+_EFAULT = errno.EFAULT
+_BAD_ADDRESS = os.strerror(_EFAULT)
+
+
+_set_oserror = OSError.__init__  # super() would take as long again
 
 
 def _verbs(access: MappingFlags) -> str:
@@ -79,52 +83,40 @@ class FaultError(UserMemoryError):
         signal: The signal that the system raised, or None when the access was refused before touching memory.
     """
 
+    # Made after every fault, so: slots, no keywords needed, and no words before somebody wants to read them.
+    __slots__ = ("access", "address", "reason", "signal", "size", "transferred")
+
     def __init__(
         self,
         address: int,
         access: MappingFlags,
         reason: FaultReason,
-        *,
         transferred: int = 0,
         size: int | None = None,
         signal: int | None = None,
     ) -> None:
+        _set_oserror(self, _EFAULT, _BAD_ADDRESS)
         self.address = VirtAddr(address)
         self.access = access
         self.reason = reason
         self.transferred = transferred
         self.size = size
         self.signal = signal
-        progress = "" if size is None else f" ({transferred} of {_plural(size, 'byte')} transferred)"
-        verb = _VERBS.get(access) or _verbs(access)
-        super().__init__(errno.EFAULT, f"{_BAD_ADDRESS}: cannot {verb} {address:#x}: {_REASON_TEXTS[reason]}{progress}")
+
+    def __str__(self) -> str:
+        return f"[Errno {self.errno}] {self._text()}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.errno}, {self._text()!r})"
+
+    def _text(self) -> str:
+        progress = "" if self.size is None else f" ({self.transferred} of {_plural(self.size, 'byte')} transferred)"
+        verb = _VERBS.get(self.access) or _verbs(self.access)
+        return f"{self.strerror}: cannot {verb} {self.address}: {self.reason}{progress}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (
-            _rebuild_fault_error,
-            (
-                type(self),
-                self.address,
-                self.access,
-                self.reason,
-                self.transferred,
-                self.size,
-                self.signal,
-            ),
-            self.__dict__,
-        )
-
-
-def _rebuild_fault_error(
-    cls: type[FaultError],
-    address: int,
-    access: MappingFlags,
-    reason: FaultReason,
-    transferred: int,
-    size: int | None,
-    signal: int | None,
-) -> FaultError:
-    return cls(address, access, reason, transferred=transferred, size=size, signal=signal)
+        fields = (self.address, self.access, self.reason, self.transferred, self.size, self.signal)
+        return type(self), fields, self.__dict__
 
 
 class EncodingError(UserMemoryError):

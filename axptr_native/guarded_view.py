@@ -8,6 +8,7 @@ from operator import index
 from typing import Any, overload
 
 from ._buffer import locate
+from ._builtins import builtin
 from .addr import VirtAddr
 from .uaccess import copy_from_user, copy_from_user_into, copy_to_user, find_in_user
 
@@ -130,13 +131,7 @@ class GuardedView:
         """
         if self._view is None:
             self._open()
-        if not isinstance(position, slice):
-            return copy_from_user(self._address + self._position(position), 1)[0]
-        start, stop, step = position.indices(self._size)
-        if step == 1:
-            return copy_from_user(self._address + start, max(0, stop - start))
-        low, high = (start, stop) if step > 0 else (stop + 1, start + 1)
-        return copy_from_user(self._address + low, max(0, high - low))[::step]
+        return read_item(self._address, self._size, position)
 
     def __setitem__(self, position: int | slice, value: Any) -> None:
         """Set a byte, or as many bytes as a buffer has.
@@ -151,7 +146,7 @@ class GuardedView:
         if self._open().readonly:
             raise TypeError("the buffer is read-only")
         if not isinstance(position, slice):
-            copy_to_user(self._address + self._position(position), bytes([index(value)]))
+            copy_to_user(self._address + _find_byte(self._size, position), bytes([index(value)]))
             return
         start, stop, step = position.indices(self._size)
         size = memoryview(value).nbytes
@@ -182,14 +177,27 @@ class GuardedView:
             raise ValueError("the view was released")
         return self._view
 
-    def _position(self, position: int) -> int:
-        at = index(position)
-        at += self._size if at < 0 else 0
-        if not 0 <= at < self._size:
-            raise IndexError(f"byte {position} of {self._size}")
-        return at
-
     def _span(self, offset: int, size: int) -> int:
         if not 0 <= index(offset) <= self._size - size:
             raise ValueError(f"{size} bytes at offset {offset} of {self._size}")
         return self._address + offset
+
+
+@builtin
+def read_item(start: int, size: int, position: int | slice) -> int | bytes:
+    """Return a byte, or some bytes, of the ``size`` bytes at ``start``."""
+    if not isinstance(position, slice):
+        return copy_from_user(start + _find_byte(size, position), 1)[0]
+    first, last, step = position.indices(size)
+    if step == 1:
+        return copy_from_user(start + first, max(0, last - first))
+    low, high = (first, last) if step > 0 else (last + 1, first + 1)
+    return copy_from_user(start + low, max(0, high - low))[::step]
+
+
+def _find_byte(size: int, position: int) -> int:
+    at = index(position)
+    at += size if at < 0 else 0
+    if not 0 <= at < size:
+        raise IndexError(f"byte {position} of {size}")
+    return at

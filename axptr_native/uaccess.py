@@ -19,7 +19,8 @@ from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uin
 from operator import index
 
 from ._buffer import BYTES_HEADER, locate
-from ._native import ADDRESS_MAX, check_span, fault_error, lib, lib_dropping_gil
+from ._builtins import builtin
+from ._native import check_span, fault_error, lib, lib_dropping_gil
 from ._paging import can_resolve, resume
 from ._scalar import refuse_objects, scalar_of
 from .errors import FaultError, TooLongError, UserMemoryError
@@ -52,23 +53,24 @@ __all__ = [
 
 # Beside one busy thread, dropping the GIL costs a small read 160 to 400 us; keeping it for 1 MiB holds it 20 us.
 _DROP_GIL = 1 << 20
-_SMALL = 1 << 16
-_LAST_SMALL = ADDRESS_MAX - _SMALL
-_raw_copy_from_user = lib.axp_raw_copy_from_user
+_LARGE = 4 << 20
+"""From this size on, the faults of fresh memory are most of the time of a copy."""
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 
 
-def _lib(size: int) -> CDLL:
-    return lib if size < _DROP_GIL else lib_dropping_gil
+def _lib(size: int, release_gil: bool = False) -> CDLL:
+    return lib_dropping_gil if release_gil or size >= _DROP_GIL else lib
 
 
-def copy_from_user(addr: int, size: int, *, partial: bool = False) -> bytes:
+@builtin
+def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: bool = False) -> bytes:
     """Return the ``size`` bytes at ``addr``.
 
     Args:
         addr: Where to read.
         size: How many bytes.
         partial: Return the bytes before the first bad one instead of raising.
+        release_gil: Drop the GIL even for less than 1 MiB: for memory that may have to come from a disk.
 
     Raises:
         FaultError: Not all of it can be read; ``transferred`` counts the bytes before the first bad one.  With
@@ -77,36 +79,23 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False) -> bytes:
 
     Source: Linux ``copy_from_user``.
     """
-    # The usual case without what it can do without: check_span() and the choice of a library take 150 ns.
-    if type(addr) is int and type(size) is int and 1 < size < _SMALL and 0 <= addr < _LAST_SMALL:
-        # Nobody else has seen the object yet, so it may still be written to; ctypes passes where its bytes are.  Of one
-        # byte it would be an object that everybody shares.  Half the time of bytes(size).
-        data = b"\0" * size
-        if _raw_copy_from_user(data, addr, size) == 0:
-            return data
-        return _finish_copy(data, addr, partial)
-    return _copy_unusual(addr, size, partial)
-
-
-def _copy_unusual(addr: int, size: int, partial: bool) -> bytes:
     addr, size = check_span(addr, size, _READ)
     try:
+        # Nobody else has seen it yet, so it may still be written to.
         data = bytes(size)
     except (MemoryError, OverflowError):
         return _copy_without_room(addr, size, partial)
-    if size and _lib(size).axp_raw_copy_from_user(data, addr, size):
-        return _finish_copy(data, addr, partial)
-    return data
-
-
-def _finish_copy(data: bytes, addr: int, partial: bool) -> bytes:
-    size, own = len(data), id(data) + BYTES_HEADER
-    try:
-        resume(lambda done: _lib(size).axp_raw_copy_from_user(own + done, addr + done, size - done), size)
-    except FaultError as error:
-        if not partial:
-            raise
-        return data[: error.transferred]
+    own = id(data) + BYTES_HEADER
+    if size >= _LARGE:
+        lib.axp_prefer_large_pages(own, size)
+    copy = _lib(size, release_gil).axp_raw_copy_from_user
+    if size and copy(own, addr, size):
+        try:
+            resume(lambda done: copy(own + done, addr + done, size - done), size)
+        except FaultError as error:
+            if not partial:
+                raise
+            return data[: error.transferred]
     return data
 
 
@@ -133,13 +122,15 @@ def find_fault(addr: int, size: int, access: MappingFlags) -> FaultError | None:
     return fault_error(size, before=accessible) if failed else None
 
 
-def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
+@builtin
+def copy_from_user_into(addr: int, buffer: WriteableBuffer, *, release_gil: bool = False) -> None:
     """Fill a writable buffer from ``addr``.
 
     Args:
         addr: Where to read.
         buffer: A contiguous writable buffer (bytearray, memoryview, mmap, array, numpy array).  It is our own memory:
             if the buffer itself is bad, a mapping of a truncated file say, the process crashes.
+        release_gil: Drop the GIL even for less than 1 MiB: for memory that may have to come from a disk.
 
     Raises:
         FaultError: Not all of it can be read.  The first ``transferred`` bytes of the buffer are what was read, the
@@ -152,16 +143,19 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer) -> None:
     with memoryview(buffer) as view:
         own, size = locate(view, writable=True)
         addr, size = check_span(addr, size, _READ)
-        if size and _lib(size).axp_copy_from_user(own, addr, size):
-            resume(lambda done: _lib(size).axp_copy_from_user(own + done, addr + done, size - done), size)
+        copy = _lib(size, release_gil).axp_copy_from_user
+        if size and copy(own, addr, size):
+            resume(lambda done: copy(own + done, addr + done, size - done), size)
 
 
-def copy_to_user(addr: int, data: ReadableBuffer) -> None:
+@builtin
+def copy_to_user(addr: int, data: ReadableBuffer, *, release_gil: bool = False) -> None:
     """Write the bytes of ``data`` at ``addr``.
 
     Args:
         addr: Where to write.
         data: Any contiguous buffer.  It is our own memory: if the buffer itself is bad, the process crashes.
+        release_gil: Drop the GIL even for less than 1 MiB: for memory that may have to come from a disk.
 
     Raises:
         FaultError: Not all of it can be written.  The first ``transferred`` bytes were, and nothing beyond them was
@@ -171,18 +165,12 @@ def copy_to_user(addr: int, data: ReadableBuffer) -> None:
 
     Source: Linux ``copy_to_user``.
     """
-    if type(data) is bytes:
-        _write(addr, id(data) + BYTES_HEADER, len(data))
-        return
     with memoryview(data) as view:
         own, size = locate(view, writable=False)
-        _write(addr, own, size)
-
-
-def _write(addr: int, own: int, size: int) -> None:
-    addr, size = check_span(addr, size, _WRITE)
-    if size and _lib(size).axp_copy_to_user(addr, own, size):
-        resume(lambda done: _lib(size).axp_copy_to_user(addr + done, own + done, size - done), size)
+        addr, size = check_span(addr, size, _WRITE)
+        copy = _lib(size, release_gil).axp_copy_to_user
+        if size and copy(addr, own, size):
+            resume(lambda done: copy(addr + done, own + done, size - done), size)
 
 
 def copy_in_user(dst: int, src: int, size: int) -> None:
@@ -218,6 +206,7 @@ def clear_user(addr: int, size: int) -> None:
         resume(lambda done: _lib(size).axp_fill_user(addr + done, 0, size - done), size)
 
 
+@builtin
 def get_user(addr: int, ctype: type[Any]) -> Any:
     """Return the value of a ctypes simple type at ``addr``, read in one access of its width.
 
@@ -245,6 +234,7 @@ def get_user(addr: int, ctype: type[Any]) -> Any:
     return value.value
 
 
+@builtin
 def put_user(addr: int, ctype: type[Any], value: Any) -> None:
     """Write a value of a ctypes simple type at ``addr``, in one access of its width.
 
@@ -267,6 +257,7 @@ def put_user(addr: int, ctype: type[Any], value: Any) -> None:
         resume(lambda _: lib.axp_store(addr, size, addressof(packed)), size)
 
 
+@builtin
 def strnlen_user(addr: int, limit: int) -> int:
     """Return the bytes before the first zero byte at ``addr``, at most ``limit``; ``limit`` if there is none.
 
@@ -297,6 +288,7 @@ def count_elements(addr: int, width: int, limit: int) -> int:
     return (start - addr) // width + (count.value or 0)
 
 
+@builtin
 def strncpy_from_user(addr: int, limit: int) -> bytes:
     """Return the string at ``addr``, without its zero byte.
 
@@ -411,6 +403,7 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
     return found if found < size or not needle_size else None
 
 
+@builtin
 def probe_read(addr: int, size: int) -> int:
     """Return how many of the ``size`` bytes at ``addr`` can be read, counted from the start.
 
@@ -422,6 +415,7 @@ def probe_read(addr: int, size: int) -> int:
     return _probe("axp_probe_read", addr, size, _READ)
 
 
+@builtin
 def probe_write(addr: int, size: int) -> int:
     """Return how many of the ``size`` bytes at ``addr`` can be written, counted from the start.
 

@@ -213,6 +213,9 @@ AXP_API int axp_unmap(uintptr_t start, size_t size);
  */
 AXP_API int axp_populate(uintptr_t start, size_t size, uint32_t access);
 
+/* Asks for large pages for memory of our own that is about to be filled.  A wish: nothing fails. */
+AXP_API int axp_prefer_large_pages(uintptr_t start, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

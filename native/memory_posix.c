@@ -110,3 +110,20 @@ int axp_populate(uintptr_t start, size_t size, uint32_t access)
 #endif
     return populate_by_touch(start, size, access);
 }
+
+int axp_prefer_large_pages(uintptr_t start, size_t size)
+{
+#if defined(MADV_HUGEPAGE)
+    uintptr_t first = axp_page_start(start + axp_page_bytes - 1);
+    uintptr_t end = axp_page_start(start + size);
+    int saved_errno = errno;
+
+    if (first < end)
+        madvise((void *)first, end - first, MADV_HUGEPAGE);
+    errno = saved_errno;
+#else
+    (void)start;
+    (void)size;
+#endif
+    return 0;
+}

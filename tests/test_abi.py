@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from axptr_native import PAGE_SIZE, FaultReason, MappingFlags, _native
+from axptr_native import PAGE_SIZE, FaultReason, MappingFlags, _builtins, _native
 
 ROOT = Path(__file__).parents[1]
 HEADER_FOLDER = ROOT / "native"
 HEADER = (HEADER_FOLDER / "axptr.h").read_text()
+BUILTINS_HEADER = (HEADER_FOLDER / "builtins.h").read_text()
 
 SCALARS: dict[str, Any] = {
     "int": ctypes.c_int,
@@ -251,7 +252,7 @@ def test_the_library_is_of_this_header() -> None:
 
 def test_the_library_exports_every_function_and_nothing_else(tmp_path: Path) -> None:
     """Each declared function can be looked up, and no other symbol of ours is visible."""
-    declared = {function.name for function in functions_of(HEADER)}
+    declared = {function.name for header in (HEADER, BUILTINS_HEADER) for function in functions_of(header)}
     library = ctypes.CDLL(_native.lib._name)
     assert {name for name in declared if not hasattr(library, name)} == set()
     nm = shutil.which("nm")
@@ -267,6 +268,7 @@ def test_the_library_exports_every_function_and_nothing_else(tmp_path: Path) -> 
 PROBE = """
 #include <stdio.h>
 #include "axptr.h"
+#include "builtins.h"
 int main(void)
 {
 %s
@@ -288,6 +290,10 @@ def test_a_compiler_lays_the_structures_out_alike(tmp_path: Path) -> None:
         for field, _, _ in fields:
             expected[f"offsetof({name}, {field})"] = getattr(cls, field).offset
             expected[f"sizeof((({name} *)0)->{field})"] = getattr(cls, field).size
+    for name, cls in (("axp_builtins", _builtins.Builtins), ("axp_word_type", _builtins.WordType)):
+        expected[f"sizeof({name})"] = ctypes.sizeof(cls)
+        expected |= {f"offsetof({name}, {field})": getattr(cls, field).offset for field, _ in cls._fields_}
+    expected["sizeof(axp_python)"] = len(_builtins.PYTHON_FUNCTIONS) * ctypes.sizeof(ctypes.c_void_p)
     expected |= python_constants()
     for kind, ctype in SCALARS.items():
         expected[f"sizeof({kind})"] = ctypes.sizeof(ctype)

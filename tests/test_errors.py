@@ -119,7 +119,7 @@ def test_messages_say_what_where_and_why(error: UserMemoryError, text: str) -> N
     assert str(error) == text
     name = type(error).__name__
     assert traceback.format_exception_only(type(error), error)[-1].rstrip() == f"axptr_native.errors.{name}: {text}"
-    assert repr(error) == f"{name}({error.errno}, {error.strerror!r})"
+    assert repr(error) == f"{name}({error.errno}, {text.partition('] ')[2]!r})"
 
 
 def test_a_real_fault_has_the_documented_message(region: Region) -> None:
@@ -164,6 +164,9 @@ def same(error: UserMemoryError, other: UserMemoryError) -> None:
     assert repr(other) == repr(error)
     assert other.args == error.args
     assert (other.errno, other.strerror, other.filename) == (error.errno, error.strerror, error.filename)
+    for field in getattr(error, "__slots__", ()):
+        assert getattr(other, field) == getattr(error, field)
+        assert type(getattr(other, field)) is type(getattr(error, field))
     assert vars(other) == vars(error)
     assert {name: type(value) for name, value in vars(other).items()} == {
         name: type(value) for name, value in vars(error).items()

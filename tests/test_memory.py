@@ -370,6 +370,8 @@ def test_handlers_that_fault_never_mix_up_the_records(request: pytest.FixtureReq
     while handled < 3000 and not wrong:
         rounds += 1
         read(rounds % 1000, 64, wrong)
+        if rounds % 1000 == 0:  # Python 3.11 may never look at a signal that the system gave to another thread
+            signal.setitimer(signal.ITIMER_REAL, 2e-5)
     stop()
     assert wrong == []
     assert depth == 0
