@@ -65,11 +65,13 @@ class Area:
 class AreaTable:
     """Areas in the order of their addresses, none overlapping.  Look-ups are by bisection."""
 
-    __slots__ = ("_areas", "_starts")
+    __slots__ = ("_areas", "_starts", "latest")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._areas: list[Area] = []
+        self.latest: tuple[int, int, int] = (0, 0, 0)
+        """Start, end and flags of the area that ``find`` found last, which may be read without a lock."""
 
     def __iter__(self) -> Iterator[Area]:
         return iter(self._areas)
@@ -77,9 +79,11 @@ class AreaTable:
     def find(self, address: int) -> Area | None:
         """Return the area that holds an address."""
         index = bisect_right(self._starts, address) - 1
-        if index >= 0 and address < self._areas[index].range.end:
-            return self._areas[index]
-        return None
+        if index < 0 or address >= self._areas[index].range.end:
+            return None
+        found = self._areas[index]
+        self.latest = int(found.range.start), int(found.range.end), found.flags.value
+        return found
 
     def overlapping(self, start: int, end: int) -> list[Area]:
         """Return the areas that have a byte in [start, end), in order."""
@@ -105,6 +109,7 @@ class AreaTable:
 
     def replace(self, start: int, end: int, areas: list[Area]) -> None:
         """Put ``areas``, in order and within [start, end), in place of what is there; join what goes together."""
+        self.latest = (0, 0, 0)
         where = self._slice(start, end)
         pieces = list(areas)
         for old in self._areas[where]:

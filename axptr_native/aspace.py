@@ -17,8 +17,8 @@ from ._pager import PagerBacking, PagingCounters
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
-from .space import space_error
-from .uaccess import copy_from_user, copy_to_user
+from .space import SURE_SPACES, space_error
+from .uaccess import copy_from_user, copy_to_user, probe_read, probe_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -367,6 +367,16 @@ class AddrSpace(DemandPaging):
                 self._clear(self.base, self.end)
                 self._closed = True
 
+    def _is_ready(self, start: int, size: int, flags: int) -> bool:
+        areas = self._areas
+        first, end, allowed = areas.latest
+        if not first <= start <= end - size:
+            with self._lock:
+                areas.find(start)
+                first, end, allowed = areas.latest
+        ready = first <= start <= end - size and flags & allowed == flags
+        return ready and (probe_write if flags & 2 else probe_read)(start, size) == size
+
     def with_addr_space(self, f: Callable[[AddrSpace], _Result], /) -> _Result:
         """Return ``f(self)``: an address space is its own provider."""
         return f(self)
@@ -430,6 +440,9 @@ class AddrSpace(DemandPaging):
     def _check_span(self, addr: int, size: int, access: MappingFlags) -> None:
         if not self.contains_range(addr, size):
             raise FaultError(addr, access, FaultReason.OUT_OF_RANGE, size=size)
+
+
+SURE_SPACES.add(AddrSpace)
 
 
 def _check_flags(flags: MappingFlags) -> None:

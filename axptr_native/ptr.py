@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char, sizeof
+from ctypes import alignment, c_char, sizeof
 from functools import total_ordering
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
@@ -13,13 +13,11 @@ from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
 from .flags import MappingFlags
-from .space import ProcessSpace
+from .space import SURE_SPACES, ProcessSpace
 from .view import UserRef, UserSlice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Self
 
     from .space import AddrSpaceProvider, Space
@@ -28,11 +26,12 @@ __all__ = ["UserConstPtr", "UserPtr"]
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
-_Result = TypeVar("_Result")
 
 _PROCESS = ProcessSpace()
 _LIMIT = 1 << 20
 """Elements that are searched for a terminator unless the caller says otherwise."""
+_PROBED = 1 << 16
+"""Bytes up to which pages are brought in by a probe: for many, one system call is faster."""
 
 
 @total_ordering
@@ -46,31 +45,46 @@ class _UserPointer(Generic[_T]):
     ctype: ClassVar[Any] = None
     """The type of what it points to."""
     _writable: ClassVar[bool]
-    _typed: ClassVar[dict[Any, Any]]
+    _access: ClassVar[int]
+    """ACCESS_FLAGS, since an enumeration takes longer than an access."""
+    _size: ClassVar[int]
+    _align: ClassVar[int]
+    _typed: ClassVar[dict[Any, Any]] = {}
 
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, ctype):
+            try:
+                return cls._typed[ctype]
+            except (KeyError, TypeError):  # TypeError: it cannot be hashed
+                return cls._of_type(ctype)
+
+        @classmethod
+        def _of_type(cls, ctype):
             if isinstance(ctype, TypeVar):
                 return super().__class_getitem__(ctype)
             if cls.ctype is not None or not _is_ctype(ctype):
                 raise TypeError(f"{cls.__name__}[{ctype!r}]: one ctypes type is required")
-            typed = cls._typed.get(ctype)
-            if typed is None:
-                name = f"{cls.__name__}[{ctype.__name__}]"
-                body = {"__slots__": (), "ctype": ctype, "__doc__": cls.__doc__, "__module__": cls.__module__}
-                typed = cls._typed.setdefault(ctype, type(name, (cls,), body))
-            return typed
+            body = {
+                "__slots__": (),
+                "__doc__": cls.__doc__,
+                "__module__": cls.__module__,
+                "ctype": ctype,
+                "_typed": {},
+                "_size": sizeof(ctype),
+                "_align": alignment(ctype) or 1,  # ctypes knows none of what has no size
+            }
+            return cls._typed.setdefault(ctype, type(f"{cls.__name__}[{ctype.__name__}]", (cls,), body))
 
     def __init__(self, address: int) -> None:
         if self.ctype is None:
             raise TypeError(f"say what it points to: {type(self).__name__}[c_int](address)")
-        self._address = VirtAddr(index(address))
+        self._address = index(address)
 
     @property
     def address(self) -> VirtAddr:
         """The address, as it was given: nothing is checked before it is used."""
-        return self._address
+        return VirtAddr(self._address)
 
     def is_null(self) -> bool:
         """Return whether the address is 0."""
@@ -87,7 +101,7 @@ class _UserPointer(Generic[_T]):
             ValueError: The address does not fit into a pointer.
         """
         if not 0 <= self._address <= _PROCESS.end - 1:
-            raise ValueError(f"{self._address} is no address")
+            raise ValueError(f"{self.address} is no address")
         return ctypes.cast(ctypes.c_void_p(self._address), ctypes.POINTER(self.ctype))
 
     def get(self, aspace: Space | AddrSpaceProvider | None = None) -> UserRef[_T]:
@@ -102,12 +116,15 @@ class _UserPointer(Generic[_T]):
 
         Source: axptr ``UserPtr::get``.
         """
+        space: Any = _PROCESS if aspace is None else aspace
+        at = self._address
+        if type(space) in SURE_SPACES and not at % self._align and space._is_ready(at, self._size, self._access):
+            return UserRef(at, self.ctype, space, self._writable)
+        return space.with_addr_space(self._get_checked)  # type: ignore[no-any-return]
 
-        def checked(space: Space) -> UserRef[_T]:
-            check_region(space, self._address, Layout.of(self.ctype), self.ACCESS_FLAGS)
-            return UserRef(self._address, self.ctype, space, writable=self._writable)
-
-        return _with_space(aspace, checked)
+    def _get_checked(self, space: Space) -> UserRef[_T]:
+        check_region(space, self._address, Layout.of(self.ctype), self.ACCESS_FLAGS)
+        return UserRef(self._address, self.ctype, space, self._writable)
 
     @overload
     def get_as_slice(self, aspace: Space | AddrSpaceProvider | None, length: int) -> UserSlice[_T]: ...
@@ -129,13 +146,22 @@ class _UserPointer(Generic[_T]):
         """
         if length is None:
             aspace, length = None, aspace
-        count = index(length)
+        space: Any = _PROCESS if aspace is None else aspace
+        at, count = self._address, index(length)
+        size = count * self._size
+        if (
+            type(space) in SURE_SPACES
+            and not at % self._align
+            and 0 < size <= _PROBED
+            and space._is_ready(at, size, self._access)
+        ):
+            return UserSlice(at, self.ctype, count, space, self._writable)
 
         def checked(space: Space) -> UserSlice[_T]:
-            check_region(space, self._address, Layout.of(self.ctype, count), self.ACCESS_FLAGS)
-            return UserSlice(self._address, self.ctype, count, space, writable=self._writable)
+            check_region(space, at, Layout.of(self.ctype, count), self.ACCESS_FLAGS)
+            return UserSlice(at, self.ctype, count, space, self._writable)
 
-        return _with_space(aspace, checked)
+        return space.with_addr_space(checked)  # type: ignore[no-any-return]
 
     def get_as_null_terminated(
         self, aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
@@ -155,15 +181,15 @@ class _UserPointer(Generic[_T]):
 
         def checked(space: Space) -> UserSlice[_T]:
             count = check_null_terminated(space, self._address, self.ctype, self.ACCESS_FLAGS, limit)
-            return UserSlice(self._address, self.ctype, count, space, writable=self._writable)
+            return UserSlice(self._address, self.ctype, count, space, self._writable)
 
-        return _with_space(aspace, checked)
+        return (_PROCESS if aspace is None else aspace).with_addr_space(checked)
 
     def __bool__(self) -> bool:
         return not self.is_null()
 
     def __int__(self) -> int:
-        return int(self._address)
+        return self._address
 
     def __add__(self, count: int) -> Self:
         """Return the pointer to the element that comes ``count`` elements later."""
@@ -207,7 +233,7 @@ class _UserPointer(Generic[_T]):
         return hash((type(self), self._address))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (_kind(self), self.ctype, int(self._address))
+        return _rebuild, (_kind(self), self.ctype, self._address)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address:#x})"
@@ -224,6 +250,7 @@ class UserPtr(_UserPointer[_T]):
     __slots__ = ()
     ACCESS_FLAGS = MappingFlags.READ | MappingFlags.WRITE
     _writable = True
+    _access = ACCESS_FLAGS.value
     _typed: ClassVar[dict[Any, Any]] = {}
 
     def cast(self, ctype: type[_U]) -> UserPtr[_U]:
@@ -252,6 +279,7 @@ class UserConstPtr(_UserPointer[_T]):
     __slots__ = ()
     ACCESS_FLAGS = MappingFlags.READ
     _writable = False
+    _access = ACCESS_FLAGS.value
     _typed: ClassVar[dict[Any, Any]] = {}
 
     def cast(self, ctype: type[_U]) -> UserConstPtr[_U]:
@@ -321,7 +349,3 @@ def _kind(pointer: _UserPointer[Any]) -> type[Any]:
 
 def _rebuild(kind: Any, ctype: Any, address: int) -> Any:
     return kind[ctype](address)
-
-
-def _with_space(aspace: Space | AddrSpaceProvider | None, call: Callable[[Space], _Result]) -> _Result:
-    return (_PROCESS if aspace is None else aspace).with_addr_space(call)

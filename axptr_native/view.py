@@ -25,30 +25,36 @@ _T = TypeVar("_T")
 _SIMPLE = (ctypes._SimpleCData, ctypes._Pointer, ctypes.CFUNCTYPE(None).__mro__[1])
 
 
-class UserRef(Generic[_T]):
-    """One value in user memory.
-
-    It keeps its address space, so that nothing else moves into the addresses; once the space is closed, every access is
-    FaultError.
-    """
+class _Typed(Generic[_T]):
+    """What references and slices have in common."""
 
     __slots__ = ("_address", "_ctype", "_space", "_writable")
 
-    def __init__(self, address: int, ctype: type[_T], space: Space, *, writable: bool) -> None:
-        self._address = VirtAddr(address)
+    def __init__(self, address: int, ctype: type[_T], space: Space, writable: bool) -> None:
+        self._address = address
         self._ctype = ctype
         self._space = space
         self._writable = writable
 
     @property
     def address(self) -> VirtAddr:
-        """Where it is."""
-        return self._address
+        """Where its first byte is."""
+        return VirtAddr(self._address)
 
     @property
     def ctype(self) -> type[_T]:
-        """Its ctypes type."""
+        """The ctypes type of the value, or of each element."""
         return self._ctype
+
+
+class UserRef(_Typed[_T]):
+    """One value in user memory.
+
+    It keeps its address space, so that nothing else moves into the addresses; once the space is closed, every access is
+    FaultError.
+    """
+
+    __slots__ = ()
 
     @property
     def value(self) -> Any:
@@ -62,7 +68,8 @@ class UserRef(Generic[_T]):
             TypeError: Written through a const pointer, or with a value of the wrong type; nothing was touched.
             ValueError: Written with a value that does not fit; nothing was touched.
         """
-        return _load(self._address, self._ctype)
+        ctype = self._ctype
+        return get_user(self._address, ctype) if ctype in _scalars else _load(self._address, ctype)
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -70,33 +77,20 @@ class UserRef(Generic[_T]):
         _store(self._address, self._ctype, value)
 
     def __repr__(self) -> str:
-        return f"<UserRef[{self._ctype.__name__}] at {self._address}>"
+        return f"<UserRef[{self._ctype.__name__}] at {self.address}>"
 
 
-class UserSlice(Sequence[Any], Generic[_T]):
+class UserSlice(_Typed[_T], Sequence[Any]):
     """Values in user memory, one after the other.
 
     A sequence; through a ``UserPtr`` its elements can be set.  It keeps its address space, as ``UserRef`` does.
     """
 
-    __slots__ = ("_address", "_ctype", "_length", "_space", "_writable")
+    __slots__ = ("_length",)
 
-    def __init__(self, address: int, ctype: type[_T], length: int, space: Space, *, writable: bool) -> None:
-        self._address = VirtAddr(address)
-        self._ctype = ctype
+    def __init__(self, address: int, ctype: type[_T], length: int, space: Space, writable: bool) -> None:
+        super().__init__(address, ctype, space, writable)
         self._length = length
-        self._space = space
-        self._writable = writable
-
-    @property
-    def address(self) -> VirtAddr:
-        """Where its first element is."""
-        return self._address
-
-    @property
-    def ctype(self) -> type[_T]:
-        """The ctypes type of its elements."""
-        return self._ctype
 
     @property
     def nbytes(self) -> int:
@@ -120,7 +114,7 @@ class UserSlice(Sequence[Any], Generic[_T]):
         """
         if isinstance(position, slice):
             start, length = self._bounds(position)
-            return UserSlice(self._at(start), self._ctype, length, self._space, writable=self._writable)
+            return UserSlice(self._at(start), self._ctype, length, self._space, self._writable)
         return _load(self._at(self._position(position)), self._ctype)
 
     def __setitem__(self, position: int | slice, value: Any) -> None:
@@ -193,7 +187,7 @@ class UserSlice(Sequence[Any], Generic[_T]):
         return self._address + position * sizeof(self._ctype)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
-        return f"<UserSlice[{self._ctype.__name__}] of {self._length} at {self._address}>"
+        return f"<UserSlice[{self._ctype.__name__}] of {self._length} at {self.address}>"
 
 
 def _check_writable(writable: bool) -> None:
@@ -201,8 +195,18 @@ def _check_writable(writable: bool) -> None:
         raise TypeError("made from a const pointer, so it cannot be written")
 
 
+_scalars: set[Any] = set()
+"""Those of the types met so far that are read and written in one access."""
+
+
+def _is_scalar(ctype: Any) -> bool:
+    if ctype not in _scalars and issubclass(ctype, _SIMPLE):
+        _scalars.add(ctype)
+    return ctype in _scalars
+
+
 def _load(address: int, ctype: Any) -> Any:
-    if issubclass(ctype, _SIMPLE):
+    if _is_scalar(ctype):
         return get_user(address, ctype)
     refuse_objects(ctype)
     copy = ctype()
@@ -211,7 +215,7 @@ def _load(address: int, ctype: Any) -> Any:
 
 
 def _store(address: int, ctype: Any, value: Any) -> None:
-    if issubclass(ctype, _SIMPLE):
+    if _is_scalar(ctype):
         put_user(address, ctype, value)
         return
     if not isinstance(value, ctype):
