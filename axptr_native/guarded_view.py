@@ -31,6 +31,10 @@ class GuardedView:
 
     Args:
         obj: What to view.
+        release_gil: Drop the GIL for every access, not only for those of 1 MiB and more: for a file that has to come
+            from a disk or over a network.  A page that is not in memory holds up every thread of the process until it
+            is (80 us from a fast local disk, and many milliseconds from others); one that is in memory is read in less
+            time than a busy thread takes to give the GIL back.
 
     Raises:
         TypeError: ``obj`` has no buffer.
@@ -38,10 +42,11 @@ class GuardedView:
         ValueError: ``obj`` is an mmap that was closed.
     """
 
-    __slots__ = ("_address", "_size", "_view")
+    __slots__ = ("_address", "_release_gil", "_size", "_view")
 
-    def __init__(self, obj: ReadableBuffer) -> None:
+    def __init__(self, obj: ReadableBuffer, *, release_gil: bool = False) -> None:
         self._view: memoryview | None = memoryview(obj)
+        self._release_gil = release_gil
         self._address, self._size = locate(self._view, writable=False)
 
     @property
@@ -78,7 +83,7 @@ class GuardedView:
         first, last, _ = slice(start, end).indices(self._size)
         if index(start) > self._size or memoryview(needle).nbytes > last - first:
             return -1
-        found = find_in_user(self._address + first, last - first, needle)
+        found = find_in_user(self._address + first, last - first, needle, release_gil=self._release_gil)
         return -1 if found is None else first + found
 
     def read_into(self, buffer: WriteableBuffer, offset: int = 0) -> None:
@@ -90,7 +95,8 @@ class GuardedView:
             TypeError: ``buffer`` is not a writable buffer.
         """
         self._open()
-        copy_from_user_into(self._span(offset, memoryview(buffer).nbytes), buffer)
+        at = self._span(offset, memoryview(buffer).nbytes)
+        copy_from_user_into(at, buffer, release_gil=self._release_gil)
 
     def unpack_from(self, format: str | bytes | struct.Struct, offset: int = 0) -> tuple[Any, ...]:  # noqa: A002
         """Return the values that a struct format describes, from an offset in bytes on.
@@ -102,7 +108,8 @@ class GuardedView:
         """
         self._open()
         layout = format if isinstance(format, struct.Struct) else struct.Struct(format)
-        return layout.unpack(copy_from_user(self._span(offset, layout.size), layout.size))
+        at = self._span(offset, layout.size)
+        return layout.unpack(copy_from_user(at, layout.size, release_gil=self._release_gil))
 
     def __len__(self) -> int:
         return self.nbytes
@@ -131,6 +138,8 @@ class GuardedView:
         """
         if self._view is None:
             self._open()
+        if self._release_gil:
+            return read_item(self._address, self._size, position, release_gil=True)
         return read_item(self._address, self._size, position)
 
     def __setitem__(self, position: int | slice, value: Any) -> None:
@@ -146,7 +155,8 @@ class GuardedView:
         if self._open().readonly:
             raise TypeError("the buffer is read-only")
         if not isinstance(position, slice):
-            copy_to_user(self._address + _find_byte(self._size, position), bytes([index(value)]))
+            at = self._address + _find_byte(self._size, position)
+            copy_to_user(at, bytes([index(value)]), release_gil=self._release_gil)
             return
         start, stop, step = position.indices(self._size)
         size = memoryview(value).nbytes
@@ -155,7 +165,8 @@ class GuardedView:
         with memoryview(value) as source:
             own, _ = locate(source, writable=False)
             overlaps = own < self._address + stop and self._address + start < own + size
-            copy_to_user(self._address + start, copy_from_user(own, size) if overlaps else source)
+            data = copy_from_user(own, size) if overlaps else source
+            copy_to_user(self._address + start, data, release_gil=self._release_gil)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a GuardedView can be neither copied nor pickled: it is what keeps its buffer exported")
@@ -184,15 +195,14 @@ class GuardedView:
 
 
 @builtin
-def read_item(start: int, size: int, position: int | slice) -> int | bytes:
+def read_item(start: int, size: int, position: int | slice, *, release_gil: bool = False) -> int | bytes:
     """Return a byte, or some bytes, of the ``size`` bytes at ``start``."""
     if not isinstance(position, slice):
-        return copy_from_user(start + _find_byte(size, position), 1)[0]
+        return copy_from_user(start + _find_byte(size, position), 1, release_gil=release_gil)[0]
     first, last, step = position.indices(size)
-    if step == 1:
-        return copy_from_user(start + first, max(0, last - first))
     low, high = (first, last) if step > 0 else (last + 1, first + 1)
-    return copy_from_user(start + low, max(0, high - low))[::step]
+    data = copy_from_user(start + low, max(0, high - low), release_gil=release_gil)
+    return data if step == 1 else data[::step]
 
 
 def _find_byte(size: int, position: int) -> int:

@@ -6,7 +6,8 @@ unguarded access would have ended the process; ``transferred`` counts the bytes 
 it. Nothing is wrapped around: an address or a size that is negative, or that does not fit into the address space,
 is FaultError with reason OUT_OF_RANGE, and what is no integer TypeError, before anything is touched.  Size 0 at any
 address of the address space succeeds and touches nothing.  Everything may be called from any thread.  Accesses of 1
-MiB and more drop the GIL, smaller ones keep it.
+MiB and more drop the GIL.  Smaller ones keep it unless they are told otherwise: beside a busy thread it takes longer
+to get it back than to read what is in memory.
 
 What a check or a probe found may have changed by the time of the next access: only the access itself is the truth.
 """
@@ -370,13 +371,14 @@ def _find_nonzero(addr: int, size: int, asked: int, *, before: int = 0) -> int:
     return start - addr + (offset.value or 0)
 
 
-def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
+def find_in_user(addr: int, size: int, needle: ReadableBuffer, *, release_gil: bool = False) -> int | None:
     """Return the offset in bytes from ``addr`` of the first occurrence of ``needle``, or None.
 
     Args:
         addr: Where to search.
         size: How many bytes; an occurrence lies wholly within them.
         needle: The bytes to find.  Empty: found at offset 0, touching nothing.
+        release_gil: Drop the GIL even for less than 1 MiB: for memory that may have to come from a disk.
 
     Raises:
         FaultError: Memory ends within the ``size`` bytes, and no occurrence was complete before.
@@ -390,12 +392,13 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer) -> int | None:
     start = 0
     with memoryview(needle) as view:
         own, needle_size = locate(view, writable=False)
-        if _lib(size).axp_find_in_user(addr, size, own, needle_size, offset):
+        find = _lib(size, release_gil).axp_find_in_user
+        if find(addr, size, own, needle_size, offset):
 
             def again(done: int) -> int:
                 nonlocal start
                 start = done
-                status: int = _lib(size).axp_find_in_user(addr + done, size - done, own, needle_size, offset)
+                status: int = find(addr + done, size - done, own, needle_size, offset)
                 return status
 
             resume(again, size, overlap=max(needle_size - 1, 0))
