@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which accesses drop the GIL, seen from a thread that gets to run only if it is dropped."""
 
+import contextlib
 import ctypes
 import mmap
 import sys
@@ -34,9 +35,9 @@ ACCESSES: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.fixture
-def patient() -> Iterator[Callable[[], bool]]:
-    """Return whether another thread, which waits to run, has been let to."""
+@contextlib.contextmanager
+def another_thread() -> Iterator[Callable[[], bool]]:
+    """Have a thread wait to run, and give a function that tells whether it was let to."""
     interval = sys.getswitchinterval()
     may_start, has_run = threading.Event(), threading.Event()
 
@@ -46,32 +47,31 @@ def patient() -> Iterator[Callable[[], bool]]:
 
     thread = threading.Thread(target=wait_and_run)
     sys.setswitchinterval(1000)
-    thread.start()  # returns when the thread drops the GIL, in wait()
-    may_start.set()
-    yield has_run.is_set
-    sys.setswitchinterval(interval)
-    thread.join()
+    try:
+        thread.start()  # returns when the thread drops the GIL, in wait()
+        may_start.set()
+        yield has_run.is_set
+    finally:
+        sys.setswitchinterval(interval)
+        may_start.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES.keys())
 @pytest.mark.parametrize(
     ("size", "options"), [(LARGE, {}), (8, {"release_gil": True})], ids=["a large one", "one that is told to"]
 )
-def test_accesses_that_drop_the_gil(
-    access: Callable[..., Any], size: int, options: dict[str, bool], patient: Callable[[], bool]
-) -> None:
+def test_accesses_that_drop_the_gil(access: Callable[..., Any], size: int, options: dict[str, bool]) -> None:
     """Another thread runs meanwhile, at the latest at one of many tries."""
-    for _ in range(100 * TRIES):
-        access(size, **options)
-        if patient():
-            return
-    pytest.fail("no other thread was let to run")
+    with another_thread() as has_run:
+        assert any((access(size, **options), has_run())[1] for _ in range(100 * TRIES))
 
 
 @pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES.keys())
-def test_small_accesses_keep_the_gil(access: Callable[..., Any], patient: Callable[[], bool]) -> None:
+def test_small_accesses_keep_the_gil(access: Callable[..., Any]) -> None:
     """No other thread runs, however often it is tried."""
-    for _ in range(TRIES):
-        access(8)
-    access(SMALL)
-    assert not patient()
+    with another_thread() as has_run:
+        for _ in range(TRIES):
+            access(8)
+        access(SMALL)
+        assert not has_run()
