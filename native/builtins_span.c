@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* builtins_span.c: the builtins that copy, scan and probe. */
+#include <string.h>
+
+#include "builtins_body.h"
+#include "guard.h"
+
+/* Beside one busy thread, dropping the GIL costs a small read 160 to 400 us; keeping it for 1 MiB holds it 20
+ * us. */
+#define DROP_GIL ((size_t)1 << 20)
+
+/* The faults of fresh memory are most of the time of a large copy; below this they are few. */
+#define LARGE ((size_t)4 << 20)
+
+#define WRITABLE 1 /* PyBUF_WRITABLE */
+
+static void *drop_gil(size_t size)
+{
+    return size < DROP_GIL ? NULL : axp_interpreter.save_thread();
+}
+
+static void take_gil(void *thread)
+{
+    if (thread != NULL)
+        axp_interpreter.restore_thread(thread);
+}
+
+static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size)
+{
+    object *result = size > PTRDIFF_MAX ? NULL : axp_interpreter.bytes_from(NULL, (ptrdiff_t)size);
+    char *own;
+    void *thread;
+    int failed;
+
+    if (result == NULL)
+        return axp_unusual();
+    own = axp_interpreter.bytes_start(result);
+    thread = drop_gil(size);
+    if (size >= LARGE)
+        axp_prefer_large_pages((uintptr_t)own, size);
+    failed = axp_raw_copy_from_user(own, from, size);
+    take_gil(thread);
+    if (failed == 0)
+        return result;
+    axp_interpreter.release(result);
+    return axp_faulted(state, size, 0);
+}
+
+object *axp_builtin_copy_from_user(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t from;
+    size_t size;
+
+    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size))
+        return axp_unusual();
+    return read_bytes(state, from, size);
+}
+
+static object *copy_buffer(const axp_builtins *state, object *const *arguments, int flags)
+{
+    uintptr_t user;
+    buffer own;
+    size_t size;
+    void *thread;
+    int failed;
+
+    if (!axp_as_word(arguments[0], &user) || axp_interpreter.get_buffer(arguments[1], &own, flags) != 0)
+        return axp_unusual();
+    size = (size_t)own.size;
+    thread = drop_gil(size);
+    if (flags == WRITABLE)
+        failed = axp_copy_from_user(own.start, user, size);
+    else
+        failed = axp_copy_to_user(user, own.start, size);
+    take_gil(thread);
+    axp_interpreter.release_buffer(&own);
+    return failed ? axp_faulted(state, size, 0) : axp_none(state);
+}
+
+object *axp_builtin_copy_from_user_into(const axp_builtins *state, object *const *arguments)
+{
+    return copy_buffer(state, arguments, WRITABLE);
+}
+
+object *axp_builtin_copy_to_user(const axp_builtins *state, object *const *arguments)
+{
+    return copy_buffer(state, arguments, 0);
+}
+
+/* The GIL is kept for as long as it is for small copies: limits are large and strings short. */
+static int count_bytes(uintptr_t from, size_t limit, size_t *count_out, size_t *before_out)
+{
+    size_t first = limit < DROP_GIL ? limit : DROP_GIL;
+    size_t rest;
+    void *thread;
+    int failed;
+
+    *before_out = 0;
+    if (axp_span_overflows(from, limit))
+        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
+    failed = axp_strnlen_user(from, 1, first, count_out);
+    if (failed || *count_out < first || first == limit)
+        return failed;
+    *before_out = first;
+    thread = drop_gil(DROP_GIL);
+    failed = axp_strnlen_user(from + first, 1, limit - first, &rest);
+    take_gil(thread);
+    *count_out = first + rest;
+    return failed;
+}
+
+object *axp_builtin_strnlen_user(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t from;
+    size_t limit, count, before;
+
+    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
+        return axp_unusual();
+    if (count_bytes(from, limit, &count, &before) != 0)
+        return axp_faulted(state, limit, before);
+    return axp_interpreter.from_unsigned(count);
+}
+
+object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t from;
+    size_t limit, count, before;
+    object *result, *shorter;
+    const char *start, *zero;
+
+    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
+        return axp_unusual();
+    if (count_bytes(from, limit, &count, &before) != 0)
+        return axp_faulted(state, limit, before);
+    if (count == limit)
+        return AXP_UNUSUAL;
+    result = read_bytes(state, from, count);
+    if (result == NULL || result == AXP_UNUSUAL)
+        return result;
+    start = axp_interpreter.bytes_start(result);
+    zero = memchr(start, 0, count); /* It may have changed since it was measured. */
+    if (zero == NULL)
+        return result;
+    shorter = axp_interpreter.bytes_from(start, zero - start);
+    axp_interpreter.release(result);
+    return shorter;
+}
+
+static object *probe(const axp_builtins *state, object *const *arguments,
+                     int (*accessible)(uintptr_t start, size_t size, size_t *accessible_out))
+{
+    uintptr_t start;
+    size_t size, found;
+    void *thread;
+    int failed;
+
+    if (!axp_as_word(arguments[0], &start) || !axp_as_word(arguments[1], &size))
+        return axp_unusual();
+    thread = drop_gil(size);
+    failed = accessible(start, size, &found);
+    take_gil(thread);
+    if (failed)
+        return axp_faulted(state, size, 0);
+    return found < size && state->may_resolve ? AXP_UNUSUAL : axp_interpreter.from_unsigned(found);
+}
+
+object *axp_builtin_probe_read(const axp_builtins *state, object *const *arguments)
+{
+    return probe(state, arguments, axp_probe_read);
+}
+
+object *axp_builtin_probe_write(const axp_builtins *state, object *const *arguments)
+{
+    return probe(state, arguments, axp_probe_write);
+}
+
+/* A byte or a slice of the size bytes at an address: (address, size, position). */
+object *axp_builtin_read_item(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t start;
+    size_t size;
+    ptrdiff_t first, last, step, count;
+    uint8_t byte;
+
+    if (!axp_as_word(arguments[0], &start) || !axp_as_word(arguments[1], &size) || size > PTRDIFF_MAX)
+        return axp_unusual();
+    if (axp_interpreter.is_instance(arguments[2], state->slice_type)) {
+        if (axp_interpreter.slice_unpack(arguments[2], &first, &last, &step) != 0)
+            return axp_unusual();
+        count = axp_interpreter.slice_adjust((ptrdiff_t)size, &first, &last, step);
+        return step == 1 ? read_bytes(state, start + (size_t)first, (size_t)count) : AXP_UNUSUAL;
+    }
+    first = (ptrdiff_t)axp_interpreter.as_signed(arguments[2]);
+    if (first == -1 && axp_interpreter.error_occurred() != NULL)
+        return axp_unusual();
+    if (first < 0)
+        first += (ptrdiff_t)size;
+    if (first < 0 || first >= (ptrdiff_t)size)
+        return AXP_UNUSUAL;
+    return axp_raw_copy_from_user(&byte, start + (size_t)first, 1) ? axp_faulted(state, 1, 0)
+                                                                   : axp_interpreter.from_unsigned(byte);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* builtins_word.c: the builtins that access one word. */
+#include "builtins_body.h"
+
+/* A value as memory has it. */
+typedef union word {
+    uint8_t of8;
+    uint16_t of16;
+    uint32_t of32;
+    uint64_t of64;
+    float single;
+    double twice;
+} word;
+
+static const axp_word_type *word_type_of(const axp_builtins *state, const object *ctype)
+{
+    const axp_word_type *type = state->word_types;
+
+    while (type->ctype != NULL && type->ctype != ctype)
+        type++;
+    return type->ctype == NULL ? NULL : type;
+}
+
+static uint64_t bits_of(const word *value, size_t width)
+{
+    switch (width) {
+    case 1:
+        return value->of8;
+    case 2:
+        return value->of16;
+    case 4:
+        return value->of32;
+    default:
+        return value->of64;
+    }
+}
+
+static void set_bits(word *value_out, size_t width, uint64_t bits)
+{
+    switch (width) {
+    case 1:
+        value_out->of8 = (uint8_t)bits;
+        break;
+    case 2:
+        value_out->of16 = (uint16_t)bits;
+        break;
+    case 4:
+        value_out->of32 = (uint32_t)bits;
+        break;
+    default:
+        value_out->of64 = bits;
+    }
+}
+
+static object *object_of(const axp_builtins *state, const axp_word_type *type, const word *value)
+{
+    uint64_t bits = bits_of(value, type->width);
+    unsigned unused = 64 - 8 * type->width;
+
+    switch (type->kind) {
+    case AXP_SIGNED:
+        return axp_interpreter.from_signed((int64_t)(bits << unused) >> unused);
+    case AXP_UNSIGNED:
+        return axp_interpreter.from_unsigned(bits);
+    case AXP_FLOAT:
+        return axp_interpreter.from_double(type->width == sizeof(double) ? value->twice
+                                                                         : (double)value->single);
+    case AXP_TRUTH:
+        return axp_interpreter.from_truth(bits != 0);
+    case AXP_BYTE:
+        return axp_interpreter.bytes_from((const char *)value, 1);
+    default:
+        return bits == 0 ? axp_none(state) : axp_interpreter.from_unsigned(bits);
+    }
+}
+
+/* Returns 0, with an error set or not, for what is not a number that fits. */
+static int as_value(object *number, const axp_word_type *type, word *value_out)
+{
+    unsigned unused = 64 - 8 * type->width;
+    int64_t integer;
+    uint64_t bits;
+    double real;
+
+    switch (type->kind) {
+    case AXP_SIGNED:
+        integer = axp_interpreter.as_signed(number);
+        set_bits(value_out, type->width, (uint64_t)integer);
+        return (int64_t)((uint64_t)integer << unused) >> unused == integer
+               && (integer != -1 || axp_interpreter.error_occurred() == NULL);
+    case AXP_UNSIGNED:
+        bits = axp_interpreter.as_unsigned(number);
+        set_bits(value_out, type->width, bits);
+        return bits << unused >> unused == bits
+               && (bits != UINT64_MAX || axp_interpreter.error_occurred() == NULL);
+    case AXP_FLOAT:
+        real = axp_interpreter.as_double(number);
+        if (type->width == sizeof(double))
+            value_out->twice = real;
+        else
+            value_out->single = (float)real;
+        return real != -1 || axp_interpreter.error_occurred() == NULL;
+    default:
+        return 0;
+    }
+}
+
+/* The second argument's type and the first's address; NULL, with an error set or not, if that is not what
+ * they are. */
+static const axp_word_type *typed_address(const axp_builtins *state, object *const *arguments,
+                                          uintptr_t *address_out)
+{
+    const axp_word_type *type = word_type_of(state, arguments[1]);
+
+    return type != NULL && axp_as_word(arguments[0], address_out) ? type : NULL;
+}
+
+typedef int load_function(uintptr_t from, size_t width, void *value_out);
+typedef int store_function(uintptr_t to, size_t width, const void *value);
+typedef int update_function(uintptr_t at, size_t width, const void *operand, void *previous_out);
+
+static object *load_with(const axp_builtins *state, object *const *arguments, load_function *load)
+{
+    uintptr_t from;
+    const axp_word_type *type = typed_address(state, arguments, &from);
+    word value;
+
+    if (type == NULL)
+        return axp_unusual();
+    return load(from, type->width, &value) ? axp_faulted(state, type->width, 0)
+                                           : object_of(state, type, &value);
+}
+
+static object *store_with(const axp_builtins *state, object *const *arguments, store_function *store)
+{
+    uintptr_t to;
+    const axp_word_type *type = typed_address(state, arguments, &to);
+    word value;
+
+    if (type == NULL || !as_value(arguments[2], type, &value))
+        return axp_unusual();
+    return store(to, type->width, &value) ? axp_faulted(state, type->width, 0) : axp_none(state);
+}
+
+object *axp_builtin_get_user(const axp_builtins *state, object *const *arguments)
+{
+    return load_with(state, arguments, axp_load);
+}
+
+object *axp_builtin_put_user(const axp_builtins *state, object *const *arguments)
+{
+    return store_with(state, arguments, axp_store);
+}
+
+object *axp_builtin_load(const axp_builtins *state, object *const *arguments)
+{
+    return load_with(state, arguments, axp_atomic_load);
+}
+
+object *axp_builtin_store(const axp_builtins *state, object *const *arguments)
+{
+    return store_with(state, arguments, axp_atomic_store);
+}
+
+object *axp_builtin_exchange(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t at;
+    const axp_word_type *type = typed_address(state, arguments, &at);
+    word value, previous;
+
+    if (type == NULL || !as_value(arguments[2], type, &value))
+        return axp_unusual();
+    if (axp_atomic_exchange(at, type->width, &value, &previous) != 0)
+        return axp_faulted(state, type->width, 0);
+    return object_of(state, type, &previous);
+}
+
+object *axp_builtin_compare_exchange(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t at;
+    const axp_word_type *type = typed_address(state, arguments, &at);
+    word expected, desired, previous;
+
+    if (type == NULL || !as_value(arguments[2], type, &expected) || !as_value(arguments[3], type, &desired))
+        return axp_unusual();
+    if (axp_atomic_compare_exchange(at, type->width, &expected, &desired, &previous) != 0)
+        return axp_faulted(state, type->width, 0);
+    return object_of(state, type, &previous);
+}
+
+/* The operand is taken modulo 2 to the power of the type's bits. */
+static object *fetch_with(const axp_builtins *state, object *const *arguments, update_function *fetch)
+{
+    uintptr_t at;
+    const axp_word_type *type = typed_address(state, arguments, &at);
+    word operand, previous;
+    uint64_t bits;
+
+    if (type == NULL || (type->kind != AXP_SIGNED && type->kind != AXP_UNSIGNED))
+        return axp_unusual();
+    bits = axp_interpreter.as_masked(arguments[2]);
+    if (bits == UINT64_MAX && axp_interpreter.error_occurred() != NULL)
+        return axp_unusual();
+    set_bits(&operand, type->width, bits);
+    if (fetch(at, type->width, &operand, &previous) != 0)
+        return axp_faulted(state, type->width, 0);
+    return object_of(state, type, &previous);
+}
+
+object *axp_builtin_fetch_add(const axp_builtins *state, object *const *arguments)
+{
+    return fetch_with(state, arguments, axp_atomic_fetch_add);
+}
+
+object *axp_builtin_fetch_and(const axp_builtins *state, object *const *arguments)
+{
+    return fetch_with(state, arguments, axp_atomic_fetch_and);
+}
+
+object *axp_builtin_fetch_or(const axp_builtins *state, object *const *arguments)
+{
+    return fetch_with(state, arguments, axp_atomic_fetch_or);
+}
+
+object *axp_builtin_fetch_xor(const axp_builtins *state, object *const *arguments)
+{
+    return fetch_with(state, arguments, axp_atomic_fetch_xor);
+}
