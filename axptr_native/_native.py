@@ -46,6 +46,12 @@ class Symbol(ctypes.Structure):
     _fields_ = (("symbol_start", c_void_p), ("file_start", c_void_p), ("name", c_char * 128), ("file", c_char * 512))
 
 
+class BatchLimits(ctypes.Structure):
+    """``axp_batch_limits``."""
+
+    _fields_ = (("highest", c_uint64), ("faults", c_uint64), ("pause_start", c_uint64), ("pause_end", c_uint64))
+
+
 # uintptr_t and size_t are c_void_p: a c_size_t costs 54 ns more an argument, and both take any int without a word, so
 # that callers check the range first either way.
 _word = c_void_p
@@ -80,6 +86,14 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("axp_atomic_fetch_and", c_int, (_word, _word, c_void_p, c_void_p)),
     ("axp_atomic_fetch_or", c_int, (_word, _word, c_void_p, c_void_p)),
     ("axp_atomic_fetch_xor", c_int, (_word, _word, c_void_p, c_void_p)),
+    ("axp_gather_from_user", c_int, (c_void_p, c_void_p, _word, _word, POINTER(BatchLimits), c_void_p, POINTER(_word))),
+    ("axp_scatter_to_user", c_int, (c_void_p, c_void_p, _word, _word, POINTER(BatchLimits), c_void_p, POINTER(_word))),
+    ("axp_probe_many", c_int, (c_void_p, _word, _word, POINTER(BatchLimits), c_void_p, POINTER(_word))),
+    (
+        "axp_read_strings",
+        c_int,
+        (c_void_p, _word, c_void_p, _word, _word, POINTER(BatchLimits), c_void_p, POINTER(_word)),
+    ),
     ("axp_page_size", _word, ()),
     ("axp_map", c_int, (_word, _word, c_uint32, c_uint32, c_int, c_uint64, POINTER(_word))),
     ("axp_protect", c_int, (_word, _word, c_uint32)),

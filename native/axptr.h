@@ -190,6 +190,48 @@ AXP_API int axp_atomic_fetch_and(uintptr_t at, size_t width, const void *operand
 AXP_API int axp_atomic_fetch_or(uintptr_t at, size_t width, const void *operand, void *previous_out);
 AXP_API int axp_atomic_fetch_xor(uintptr_t at, size_t width, const void *operand, void *previous_out);
 
+/*
+ * batch.c: many scattered addresses in one call.  Entry i is the size bytes, or the string, at addresses[i];
+ * these need not be aligned.
+ *
+ * An entry is bad if any of it cannot be accessed, or, without being touched, if it leaves the address space
+ * or its address is above the highest.  ok_out[i] is 1, or 0 if the entry is bad.  A bad one spoils nothing
+ * but itself: these functions do not fail, and leave no fault record.  A page that has faulted is not tried
+ * again within the call, even if somebody mends it meanwhile.
+ *
+ * Entries are handled in order; done_out is how many were, and nothing is said of those behind.
+ */
+
+/* Where a batch ends. */
+typedef struct axp_batch_limits {
+    uint64_t highest;     /* the highest value that is taken for an address, and is one */
+    uint64_t faults;      /* it returns after so many faults ... */
+    uint64_t pause_start; /* ... and after one in [pause_start, pause_end), which somebody may resolve */
+    uint64_t pause_end;
+} axp_batch_limits;
+
+/* A bad entry is all zeros in our buffer.  Of 1, 2, 4 or 8 bytes that are aligned to their size each entry is
+ * one access of that width. */
+AXP_API int axp_gather_from_user(void *to, const uint64_t *addresses, size_t count, size_t size,
+                                 const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out);
+
+/* Of a bad entry the bytes before its first bad page were written, and nothing else.  Aligned words as above.
+ */
+AXP_API int axp_scatter_to_user(const uint64_t *addresses, const void *from, size_t count, size_t size,
+                                const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out);
+
+/* Tries one byte of each page for reading. */
+AXP_API int axp_probe_many(const uint64_t *addresses, size_t count, size_t size,
+                           const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out);
+
+/*
+ * Copies strings without their zero bytes, one after the other; lengths_out[i] is -1 for a bad one, or one
+ * that has no zero byte within limit bytes.  No page after the one that holds the zero byte is touched.  Also
+ * returns before an entry for which the room that is left may not do, though not if limit bytes are left.
+ */
+AXP_API int axp_read_strings(void *to, size_t room, const uint64_t *addresses, size_t count, size_t limit,
+                             const axp_batch_limits *limits, int64_t *lengths_out, size_t *done_out);
+
 /* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access; a size of 0 is -EINVAL.
  */
 

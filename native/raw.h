@@ -22,6 +22,7 @@
 #endif
 
 /* Words at any address: one instruction where the processor has it. */
+typedef uint8_t axp_any8;
 typedef uint16_t __attribute__((aligned(1), may_alias)) axp_any16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) axp_any32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
