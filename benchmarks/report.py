@@ -62,8 +62,10 @@ def by_part(bar_or_table: Bar | Table) -> int:
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a table whose first row is its head: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
+    # Neither a link nor the end of a cell.
+    escaped = [[cell.replace("](", "]\\(").replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    for number, row in enumerate(escaped):
         aligned = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
         yield "| " + " | ".join([f"{row[0]:<{widths[0]}}", *aligned]) + " |"
         if number == 0:
