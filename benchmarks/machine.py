@@ -33,6 +33,7 @@ def describe() -> dict[str, str]:
         "Python": f"{platform.python_version()}, {platform.python_compiler()}",
         "compiler of the library": lib.axp_compiler().decode(),
         **{package: _version(package) for package in _PACKAGES},
+        "load, ours included": f"{os.getloadavg()[1]:.1f}",
         "measured on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
 
