@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* guarded_calls.c: guarded calls, and what C would do without a guard, many times over, with a clock at both
- * ends. */
+/* guarded_calls.c: guarded calls, and what C would do without a guard. */
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
+#include <wchar.h>
 
 #include "axptr.h"
+#include "timed.h"
 
 /* What a guarded call is compared with is a call too. */
 #define UNGUARDED static __attribute__((noinline))
 
 static const char needle[8] = "not here";
-static volatile int result; /* so that a call cannot be dropped */
-static volatile size_t found;
-
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 UNGUARDED int plain_load(uintptr_t from, size_t width, void *value_out)
 {
@@ -37,6 +27,25 @@ UNGUARDED int plain_store(uintptr_t to, size_t width, const void *value)
     return 0;
 }
 
+/* libc has no such search for elements of these widths. */
+UNGUARDED size_t plain_strnlen16(uintptr_t from, size_t limit)
+{
+    size_t count = 0;
+
+    while (count < limit && ((const uint16_t *)from)[count] != 0)
+        count++;
+    return count;
+}
+
+UNGUARDED size_t plain_strnlen64(uintptr_t from, size_t limit)
+{
+    size_t count = 0;
+
+    while (count < limit && ((const uint64_t *)from)[count] != 0)
+        count++;
+    return count;
+}
+
 UNGUARDED size_t plain_touch_read(uintptr_t from, size_t size)
 {
     for (size_t done = 0; done < size; done += 4096)
@@ -50,24 +59,6 @@ UNGUARDED size_t plain_touch_write(uintptr_t to, size_t size)
         __atomic_fetch_add((volatile unsigned char *)(to + done), 0, __ATOMIC_RELAXED);
     return size;
 }
-
-/* The barrier keeps compilers from hoisting a call out of the loop: strnlen and its like are pure. */
-#define TIMED(name, statement)                                                             \
-    uint64_t time_##name(uint64_t count, uintptr_t user, unsigned char *own, size_t size); \
-    uint64_t time_##name(uint64_t count, uintptr_t user, unsigned char *own, size_t size)  \
-    {                                                                                      \
-        uint64_t start = nanoseconds();                                                    \
-        size_t out = 0;                                                                    \
-                                                                                           \
-        for (uint64_t i = 0; i < count; i++) {                                             \
-            statement;                                                                     \
-            __asm__ volatile("" ::: "memory");                                             \
-        }                                                                                  \
-        (void)own;                                                                         \
-        (void)size;                                                                        \
-        found = out;                                                                       \
-        return nanoseconds() - start;                                                      \
-    }
 
 TIMED(plain_load, result = plain_load(user, size, own))
 TIMED(axp_load, result = axp_load(user, size, own))
@@ -88,6 +79,12 @@ TIMED(axp_fill_user, result = axp_fill_user(user, 'a', size))
 
 TIMED(strnlen, out = strnlen((const char *)user, size))
 TIMED(axp_strnlen_user, result = axp_strnlen_user(user, 1, size, &out))
+TIMED(plain_strnlen16, out = plain_strnlen16(user, size / 2))
+TIMED(axp_strnlen_user16, result = axp_strnlen_user(user, 2, size / 2, &out))
+TIMED(wcsnlen, out = wcsnlen((const wchar_t *)user, size / sizeof(wchar_t)))
+TIMED(axp_strnlen_user32, result = axp_strnlen_user(user, 4, size / 4, &out))
+TIMED(plain_strnlen64, out = plain_strnlen64(user, size / 8))
+TIMED(axp_strnlen_user64, result = axp_strnlen_user(user, 8, size / 8, &out))
 /* libc has no search for a byte that is not zero; comparing memory with itself, one byte on, is the idiom. */
 TIMED(memcmp, result = memcmp((const void *)(user + 1), (const void *)user, size - 1))
 TIMED(axp_find_nonzero_user, result = axp_find_nonzero_user(user, size, &out))

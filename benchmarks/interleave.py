@@ -11,13 +11,20 @@ from typing import NamedTuple
 Batch = Callable[[int], float]
 """Does something a number of times and returns the seconds that took."""
 
+
+class Unavailable(NamedTuple):
+    """In place of what this machine does not have."""
+
+    reason: str
+
+
 # Long beside the clock's resolution, short beside a scheduler's time slice.
-_BATCH_SECONDS = 100e-6
+_BATCH_SECONDS = 400e-6
 _FEWEST_ROUNDS, _MOST_ROUNDS = 7, 2000
 
 
 class Samples(NamedTuple):
-    """Seconds that one call took, for each alternative: the n-th of all of them were taken side by side."""
+    """Seconds that one operation took, for each alternative: the n-th of all of them were taken side by side."""
 
     seconds: dict[str, list[float]]
 
@@ -41,9 +48,10 @@ class Samples(NamedTuple):
         return (high - low) / 2 / middle
 
 
-def python(statement: str, **names: object) -> Batch:
-    """Return a batch of a Python statement, which sees ``names`` as its globals."""
-    return timeit.Timer(statement, globals=names).timeit
+def python(statement: str, **names: object) -> Batch | Unavailable:
+    """Return a batch of a Python statement, which sees ``names`` as its globals, unless one of them cannot be had."""
+    missing = next((value for value in names.values() if isinstance(value, Unavailable)), None)
+    return missing or timeit.Timer(statement, globals=names).timeit
 
 
 class Interleaving:
@@ -52,10 +60,12 @@ class Interleaving:
     Args:
         alternatives: What to time, by name.
         seconds: What all the rounds together may take.
+        operations: How many operations, each a sample's unit, one call of a batch is.
     """
 
-    def __init__(self, alternatives: Mapping[str, Batch], seconds: float) -> None:
+    def __init__(self, alternatives: Mapping[str, Batch], seconds: float, operations: int = 1) -> None:
         self.samples = Samples({name: [] for name in alternatives})
+        self._operations = operations
         self._turns = [(name, batch, *_calibrate(batch)) for name, batch in alternatives.items()]
         a_round = sum(took for _, _, _, took in self._turns)
         self.rounds = max(_FEWEST_ROUNDS, min(_MOST_ROUNDS, int(seconds / a_round)))
@@ -63,13 +73,16 @@ class Interleaving:
     def run_round(self) -> None:
         """Take one more sample of every alternative."""
         for name, batch, count, _ in self._turns:
-            self.samples.seconds[name].append(batch(count) / count)
+            # The caches are full of what the one before has left.
+            batch(count // 4)
+            self.samples.seconds[name].append(batch(count) / count / self._operations)
         self._turns.append(self._turns.pop(0))
 
 
 def _calibrate(batch: Batch) -> tuple[int, float]:
     """Return how many calls fill a batch, and the seconds of that; warms up on the way."""
     count = 1
-    while (took := batch(count)) < _BATCH_SECONDS / 2:
+    # Twice: the first call may take a hundred times as long as the next.
+    while (took := min(batch(count), batch(count))) < _BATCH_SECONDS / 2:
         count *= 2
     return count, took

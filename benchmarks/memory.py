@@ -18,17 +18,21 @@ _USER_OFFSET, _OWN_OFFSET = 64, 2112
 
 
 class Memory:
-    """Two spans of the largest size: ``user`` and ``own`` are their addresses."""
+    """Two spans of a size: ``user`` and ``own`` are their addresses."""
 
-    def __init__(self) -> None:
-        self._spans = [ctypes.create_string_buffer(SIZES[-1] + 2 * mmap.PAGESIZE) for _ in range(2)]
+    def __init__(self, size: int = SIZES[-1]) -> None:
+        self._spans = [mmap.mmap(-1, size + mmap.PAGESIZE) for _ in range(2)]
         self.user, self.own = (
-            -(-ctypes.addressof(span) // mmap.PAGESIZE) * mmap.PAGESIZE + offset
+            ctypes.addressof(ctypes.c_char.from_buffer(span)) + offset
             for span, offset in zip(self._spans, (_USER_OFFSET, _OWN_OFFSET), strict=True)
         )
         for address in (self.user, self.own):
-            self.fill(address, ord("a"), SIZES[-1])
+            self.fill(address, ord("a"), size)
 
     def fill(self, address: int, byte: int, size: int) -> None:
         """Set the bytes."""
         ctypes.memset(address, byte, size)
+
+    def own_buffer(self, size: int) -> memoryview:
+        """Return bytes at ``own`` as a buffer."""
+        return memoryview(self._spans[1])[_OWN_OFFSET : _OWN_OFFSET + size]

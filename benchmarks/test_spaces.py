@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from interleave import python
+from units import in_bytes
 
 from axptr_native import PAGE_SIZE, AddrSpace, GuardedView, MappingFlags, UserPtr, VirtAddrRange
+from axptr_native.uaccess import get_user
 
 if TYPE_CHECKING:
-    from comparing import Bars, Compare
+    from bars import Bars
+    from comparing import Compare
 
-pytest_plugins = ("comparing",)
+pytest_plugins = ("recording", "comparing")
+PART = "Pointers, views and spaces"
 
 READ, READ_WRITE = MappingFlags.READ, MappingFlags.READ | MappingFlags.WRITE
-VIEW_MAY_TAKE_OF_MEMORYVIEW = 2.0
-LARGE_MAY_TAKE_OF_SMALL = 3.0
 
 
-def test_pointers(compare: Compare) -> None:
+def test_pointers(compare: Compare, bars: Bars) -> None:
     """An int through a pointer, a held reference and a slice."""
     with AddrSpace(PAGE_SIZE) as space:
         area = space.map_alloc(None, PAGE_SIZE, READ_WRITE)
@@ -29,20 +31,24 @@ def test_pointers(compare: Compare) -> None:
         names: dict[str, Any] = {
             "addr": int(area.start),
             "c_int": ctypes.c_int,
+            "get_user": get_user,
             "typed": UserPtr[ctypes.c_int],
             "space": space,
             "ref": pointer.get(space),
             "array": pointer.get_as_slice(space, 64),
         }
-        compare(
-            "Pointers: an int",
+        samples = compare(
+            "An int",
             {
+                "get_user": python("get_user(addr, c_int)", **names),
                 "c_int.from_address().value": python("c_int.from_address(addr).value", **names),
                 "UserRef.value, held": python("ref.value", **names),
                 "UserSlice[3], held": python("array[3]", **names),
                 "UserPtr().get(space).value": python("typed(addr).get(space).value", **names),
             },
         )
+    bars.seconds("UserPtr[c_int](addr).get(space).value", samples, "UserPtr().get(space).value", at_most=1e-6)
+    bars.ratio("UserRef.value", samples, "UserRef.value, held", to="get_user", at_most=3)
 
 
 @pytest.mark.parametrize("size", [64, 4096, 1 << 20])
@@ -51,16 +57,16 @@ def test_view(compare: Compare, bars: Bars, size: int) -> None:
     data = bytearray(2 * size)
     names: dict[str, Any] = {"plain": memoryview(data), "guarded": GuardedView(data), "size": size}
     samples = compare(
-        "Views: a slice as bytes",
+        "A slice of a buffer, as bytes",
         {
             "bytes(memoryview[i:j])": python("bytes(plain[10:10 + size])", **names),
             "GuardedView[i:j]": python("guarded[10:10 + size]", **names),
         },
-        size=size,
+        column=in_bytes(size),
     )
     if size == 4096:
-        ratio = samples.ratio("GuardedView[i:j]", "bytes(memoryview[i:j])")
-        bars.ratio("GuardedView[i:j] of 4 KiB takes, of a memoryview's slice", ratio, VIEW_MAY_TAKE_OF_MEMORYVIEW)
+        operation = f"GuardedView[i:j] of {in_bytes(size)}"
+        bars.ratio(operation, samples, "GuardedView[i:j]", to="bytes(memoryview[i:j])", at_most=2)
 
 
 def test_look_up(compare: Compare, bars: Bars) -> None:
@@ -77,17 +83,16 @@ def test_look_up(compare: Compare, bars: Bars) -> None:
         for count, space in spaces.items()
     }
     samples = compare(
-        "Look-ups: check_region_access",
+        "check_region_access, among more and more areas",
         {
-            f"{count} areas": python(
+            f"{count:,} areas": python(
                 "check(region, flags)", check=space.check_region_access, region=middle[count], flags=READ
             )
             for count, space in spaces.items()
         },
     )
     assert [len(space.areas()) for space in spaces.values()] == list(spaces)
-    ratio = samples.ratio("100000 areas", "100 areas")
-    bars.ratio("A look-up among 100,000 areas takes, of one among 100", ratio, LARGE_MAY_TAKE_OF_SMALL)
+    bars.ratio("check_region_access", samples, "100,000 areas", to="100 areas", at_most=3)
 
 
 def test_paging(compare: Compare) -> None:
@@ -101,7 +106,7 @@ def test_paging(compare: Compare) -> None:
         page = space.map_pager(None, 2 * PAGE_SIZE, READ, pager).start
         names: dict[str, Any] = {"page": page, "size": PAGE_SIZE, "space": space, "pager": pager, "READ": READ}
         compare(
-            "Paging: a page",
+            "A page of a pager",
             {
                 "the pager alone": python("pager(page, READ)", **names),
                 "a read of one that is in": python("space.read(page + size, 8)", **names),
