@@ -68,6 +68,8 @@ TIMED(axp_store, result = axp_store(user, size, own))
 
 TIMED(memcpy_from, memcpy(own, (const void *)user, size))
 TIMED(axp_copy_from_user, result = axp_copy_from_user(own, user, size))
+TIMED(memcpy_memchr, memcpy(own, (const void *)user, size); out = (uintptr_t)memchr(own, 0, size))
+TIMED(axp_raw_string_from_user, result = axp_raw_string_from_user(own, user, size, &out))
 TIMED(memcpy_to, memcpy((void *)user, own, size))
 TIMED(axp_copy_to_user, result = axp_copy_to_user(user, own, size))
 TIMED(memmove, memmove((void *)user, own, size))

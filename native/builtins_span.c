@@ -25,9 +25,12 @@ static void take_gil(void *thread)
         axp_interpreter.restore_thread(thread);
 }
 
-static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size)
+/* Reads size bytes, or of a string those before a zero byte that was not there when it was measured. */
+static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size, int is_string)
 {
+    size_t length = size;
     object *result = size > PTRDIFF_MAX ? NULL : axp_interpreter.bytes_from(NULL, (ptrdiff_t)size);
+    object *shorter = NULL;
     char *own;
     void *thread;
     int failed;
@@ -38,12 +41,15 @@ static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size
     thread = drop_gil(size);
     if (size >= LARGE)
         axp_prefer_large_pages((uintptr_t)own, size);
-    failed = axp_raw_copy_from_user(own, from, size);
+    failed = is_string ? axp_raw_string_from_user(own, from, size, &length)
+                       : axp_raw_copy_from_user(own, from, size);
     take_gil(thread);
-    if (failed == 0)
+    if (failed == 0 && length == size)
         return result;
+    if (failed == 0)
+        shorter = axp_interpreter.bytes_from(own, (ptrdiff_t)length);
     axp_interpreter.release(result);
-    return axp_faulted(state, size, 0);
+    return failed == 0 ? shorter : axp_faulted(state, size, 0);
 }
 
 object *axp_builtin_copy_from_user(const axp_builtins *state, object *const *arguments)
@@ -53,7 +59,7 @@ object *axp_builtin_copy_from_user(const axp_builtins *state, object *const *arg
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size))
         return axp_unusual();
-    return read_bytes(state, from, size);
+    return read_bytes(state, from, size, 0);
 }
 
 static object *copy_buffer(const axp_builtins *state, object *const *arguments, int flags)
@@ -121,29 +127,30 @@ object *axp_builtin_strnlen_user(const axp_builtins *state, object *const *argum
     return axp_interpreter.from_unsigned(count);
 }
 
+/* Most strings are short: read once, with all that follows on their page, they need one attempt instead of
+ * two. */
+#define SHORT 64
+
 object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *arguments)
 {
     uintptr_t from;
     size_t limit, count, before;
-    object *result, *shorter;
-    const char *start, *zero;
+    char start[SHORT];
+    const char *zero;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
         return axp_unusual();
+    count = axp_within_page(from, limit < SHORT ? limit : SHORT);
+    if (axp_raw_copy_from_user(start, from, count) != 0)
+        return axp_faulted(state, limit, 0);
+    zero = memchr(start, 0, count);
+    if (zero != NULL)
+        return axp_interpreter.bytes_from(start, zero - start);
     if (count_bytes(from, limit, &count, &before) != 0)
         return axp_faulted(state, limit, before);
     if (count == limit)
         return AXP_UNUSUAL;
-    result = read_bytes(state, from, count);
-    if (result == NULL || result == AXP_UNUSUAL)
-        return result;
-    start = axp_interpreter.bytes_start(result);
-    zero = memchr(start, 0, count); /* It may have changed since it was measured. */
-    if (zero == NULL)
-        return result;
-    shorter = axp_interpreter.bytes_from(start, zero - start);
-    axp_interpreter.release(result);
-    return shorter;
+    return read_bytes(state, from, count, 1);
 }
 
 static object *probe(const axp_builtins *state, object *const *arguments,
@@ -188,7 +195,7 @@ object *axp_builtin_read_item(const axp_builtins *state, object *const *argument
         if (axp_interpreter.slice_unpack(arguments[2], &first, &last, &step) != 0)
             return axp_unusual();
         count = axp_interpreter.slice_adjust((ptrdiff_t)size, &first, &last, step);
-        return step == 1 ? read_bytes(state, start + (size_t)first, (size_t)count) : AXP_UNUSUAL;
+        return step == 1 ? read_bytes(state, start + (size_t)first, (size_t)count, 0) : AXP_UNUSUAL;
     }
     first = (ptrdiff_t)axp_interpreter.as_signed(arguments[2]);
     if (first == -1 && axp_interpreter.error_occurred() != NULL)

@@ -27,20 +27,40 @@ typedef uint16_t __attribute__((aligned(1), may_alias)) axp_any16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) axp_any32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
 
-/* For a static function that touches user memory itself. */
+/* Sixteen bytes, which == compares one by one. */
+typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) axp_any128;
+
+/* For a static function that touches user memory itself.  It is compiled for its caller's processor. */
 #if defined(AXP_SANITIZED)
 #define AXP_TOUCHES_USER \
     static __attribute__((no_sanitize("address", "thread", "undefined"), noinline, unused))
 #else
-#define AXP_TOUCHES_USER static inline
+#define AXP_TOUCHES_USER static inline __attribute__((always_inline))
 #endif
 
+/*
+ * For one whose loops compilers vectorise.  x86-64 has vectors of 16 bytes; where the loader can choose,
+ * there is a second version for processors with 32, which reads what is cached almost twice as fast.
+ */
 #if defined(AXP_SANITIZED)
+#define AXP_SCANS_USER AXP_TOUCHES_USER
+#elif defined(__x86_64__) && defined(__GLIBC__)
+#define AXP_SCANS_USER static __attribute__((target_clones("avx2", "default")))
+#else
+#define AXP_SCANS_USER static
+#endif
 
 AXP_TOUCHES_USER unsigned char axp_peek(uintptr_t from)
 {
     return *(const volatile unsigned char *)from;
 }
+
+AXP_TOUCHES_USER axp_any128 axp_peek128(uintptr_t from)
+{
+    return *(const volatile axp_any128 *)from;
+}
+
+#if defined(AXP_SANITIZED)
 
 AXP_TOUCHES_USER void axp_poke(uintptr_t to, unsigned char byte)
 {

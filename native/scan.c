@@ -3,13 +3,13 @@
 #include <errno.h>
 
 #include "guard.h"
+#include "lanes.h"
 #include "page.h"
 #include "raw.h"
+#include "scan.h"
 
 typedef struct scan_attempt {
-    axp_attempt attempt; /* first: run() gets a pointer to it */
-    const void *needle;
-    size_t needle_size;
+    axp_attempt attempt;   /* first: run() gets a pointer to it */
     volatile size_t found; /* offset, or the span's size */
 } scan_attempt;
 
@@ -51,13 +51,57 @@ AXP_TOUCHES_USER int is_zero(uintptr_t at, size_t width)
     }
 }
 
-static inline void find_zero_element(axp_attempt *attempt, size_t width)
+/* Whole blocks before the first that has a zero element, in bytes. */
+AXP_TOUCHES_USER size_t blocks_without_zero(uintptr_t from, size_t size, axp_lanes lanes, size_t block)
 {
-    const axp_span *span = &attempt->span;
     size_t done = 0;
 
-    while (done < span->size && !is_zero(span->start + done, width))
+    for (; size - done >= block; done += block) {
+        const axp_any64 *words = (const axp_any64 *)(from + done);
+        uint64_t seen = 0;
+
+        for (size_t i = 0; i < block / AXP_WORD; i++)
+            seen |= axp_zero_lanes(words[i], lanes);
+        if ((seen & lanes.highest) != 0)
+            break;
+    }
+    return done;
+}
+
+AXP_SCANS_USER size_t large_blocks_without_zero(uintptr_t from, size_t size, axp_lanes lanes)
+{
+    return blocks_without_zero(from, size, lanes, AXP_LARGE_BLOCK);
+}
+
+static inline size_t size_before_zero(uintptr_t from, size_t size, size_t width)
+{
+    axp_lanes lanes = axp_lanes_of(width);
+    size_t done = size < AXP_LARGE_BLOCK ? 0 : large_blocks_without_zero(from, size, lanes);
+
+    done += blocks_without_zero(from + done, size - done, lanes, AXP_SMALL_BLOCK);
+    while (done < size && !is_zero(from + done, width))
+        done += width;
+    return done;
+}
+
+/* The first few by themselves, since most strings are short; then a page's whole elements at a time, and one
+ * that lies on two pages by itself. */
+static inline __attribute__((always_inline)) void find_zero_element(axp_attempt *attempt, size_t width)
+{
+    enum { FEW = 8 };
+    const axp_span *span = &attempt->span;
+    size_t size = span->size < FEW * width ? span->size : FEW * width;
+    size_t done = 0;
+
+    while (done < size && !is_zero(span->start + done, width))
         attempt->done = done += width;
+    while (done == size && done < span->size) {
+        size_t whole = axp_within_page(span->start + done, span->size - done) & ~(width - 1);
+
+        size = done + (whole == 0 ? width : whole);
+        done += size_before_zero(span->start + done, size - done, width);
+        attempt->done = done;
+    }
     ((scan_attempt *)attempt)->found = done;
 }
 
@@ -136,7 +180,7 @@ static int touch_write_step(axp_attempt *attempt, size_t offset, size_t size)
     return 0;
 }
 
-static void touch_to_read(axp_attempt *attempt)
+void axp_touch_to_read(axp_attempt *attempt)
 {
     axp_by_page(attempt, touch_read_step);
 }
@@ -146,79 +190,42 @@ static void touch_to_write(axp_attempt *attempt)
     axp_by_page(attempt, touch_write_step);
 }
 
-/* A long needle may be moved past a page that nobody has looked at, and what is behind it does not count if
- * it is bad. */
-static void find_needle(axp_attempt *attempt)
+/* Whole blocks before the first byte that is not zero. */
+AXP_TOUCHES_USER size_t blocks_of_zeros(uintptr_t from, size_t size, size_t block)
 {
-    scan_attempt *scan = (scan_attempt *)attempt;
-    uintptr_t match = axp_raw_find(attempt->span.start, attempt->span.size, scan->needle, scan->needle_size);
-    size_t found = match == 0 ? attempt->span.size : match - attempt->span.start;
+    size_t done = 0;
 
-    for (size_t offset = 0; offset < found;
-         offset += axp_within_page(attempt->span.start + offset, found - offset))
-        axp_touch_read(attempt->span.start + offset);
-    scan->found = found;
-}
-
-/*
- * libc's memmem looks where it likes.  When it faults the pages are walked for the first bad one, and what
- * lies before it is searched.  If the walk finds nothing, since the memory is there by now, the fault stands
- * as it was seen.
- */
-int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size, size_t *offset_out)
-{
-    scan_attempt scan;
-    axp_attempt *attempt = &scan.attempt;
-    int faulted = 0;
-
-    if (axp_span_overflows(from, size))
-        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-    axp_prepare(attempt, from, size, AXP_READ, find_needle);
-    scan.needle = needle;
-    scan.needle_size = needle_size;
-    scan.found = needle_size == 0 ? 0 : size;
-    while (needle_size != 0 && attempt->span.size != 0) {
-        attempt->run = find_needle;
-        if (axp_guarded(attempt) == 0)
-            break;
-        faulted = 1;
-        attempt->run = touch_to_read;
-        axp_guarded(attempt);
-        attempt->span.size = (size_t)(attempt->fault.address - from);
-    }
-    if (faulted && scan.found >= attempt->span.size) {
-        attempt->fault.transferred = attempt->span.size;
-        return axp_report(&attempt->fault);
-    }
-    *offset_out = scan.found;
-    return 0;
-}
-
-/* Blocks without an exit inside, which compilers vectorise; then the words, then the bytes, of the one that
- * is not zero. */
-AXP_TOUCHES_USER size_t nonzero_offset(const unsigned char *at, size_t size)
-{
-    enum { BLOCK = 64 };
-    size_t offset = 0;
-
-    for (; size - offset >= BLOCK; offset += BLOCK) {
+    for (; size - done >= block; done += block) {
+        const axp_any64 *words = (const axp_any64 *)(from + done);
         uint64_t seen = 0;
 
-        for (size_t i = 0; i < BLOCK; i += sizeof(uint64_t))
-            seen |= *(const axp_any64 *)(at + offset + i);
+        for (size_t i = 0; i < block / AXP_WORD; i++)
+            seen |= words[i];
         if (seen != 0)
             break;
     }
-    while (size - offset >= sizeof(uint64_t) && *(const axp_any64 *)(at + offset) == 0)
-        offset += sizeof(uint64_t);
-    while (offset < size && at[offset] == 0)
+    return done;
+}
+
+AXP_SCANS_USER size_t large_blocks_of_zeros(uintptr_t from, size_t size)
+{
+    return blocks_of_zeros(from, size, AXP_LARGE_BLOCK);
+}
+
+static size_t nonzero_offset(uintptr_t from, size_t size)
+{
+    size_t offset = size < AXP_LARGE_BLOCK ? 0 : large_blocks_of_zeros(from, size);
+
+    offset += blocks_of_zeros(from + offset, size - offset, AXP_SMALL_BLOCK);
+    offset += blocks_of_zeros(from + offset, size - offset, AXP_WORD);
+    while (offset < size && axp_peek(from + offset) == 0)
         offset++;
     return offset;
 }
 
 static int nonzero_step(axp_attempt *attempt, size_t offset, size_t size)
 {
-    size_t at = nonzero_offset((const unsigned char *)(attempt->span.start + offset), size);
+    size_t at = nonzero_offset(attempt->span.start + offset, size);
 
     if (at == size)
         return 0;
@@ -263,7 +270,7 @@ static int probe(uintptr_t start, size_t size, uint32_t access, void (*run)(axp_
 
 int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out)
 {
-    return probe(from, size, AXP_READ, touch_to_read, accessible_out);
+    return probe(from, size, AXP_READ, axp_touch_to_read, accessible_out);
 }
 
 int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out)
