@@ -11,6 +11,7 @@ from .handlers import access_user_memory, is_accessing_user_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import batch
     from .aspace import AddrSpace
     from .check import check_null_terminated, check_region
     from .guarded_view import GuardedView
@@ -38,6 +39,7 @@ __all__ = [
     "VirtAddrRange",
     "access_user_memory",
     "atomics",
+    "batch",
     "check_null_terminated",
     "check_region",
     "handlers",
@@ -55,6 +57,7 @@ _LATER = {
     "UserPtr": "ptr",
     "UserRef": "view",
     "UserSlice": "view",
+    "batch": "batch",
     "check_null_terminated": "check",
     "check_region": "check",
 }
@@ -65,7 +68,8 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not imported above is
     def __getattr__(name: str) -> object:
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        module = import_module(f".{_LATER[name]}", __name__)
+        value: object = module if name == _LATER[name] else getattr(module, name)
         globals()[name] = value
         return value
 

@@ -207,6 +207,7 @@ def register(space: DemandPaging) -> None:
         if all(reference() is not space for _, reference in living):
             living.append((space._range.start, weakref.ref(space)))
         _paged = sorted(living, key=lambda entry: entry[0])
+        _paging.paged = _paged[0][0], max(_paging.paged[1], int(space._range.end))
     _paging.resolver = _resolve_anywhere
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 resolver: Callable[[FaultError], FaultError | None] | None = None
 """Returns None if the fault was resolved, or else the error to raise.  Set once there is memory that is paged in."""
 
+paged = (0, 0)
+"""The lowest address that may be paged in, and the one after the highest."""
+
 _RETRIES = 1000
 """How often one byte may fault again after it was resolved: pages may be taken away again by other threads."""
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from child import compile_hostile
+from helpers_batch import GOOD_PAGES, GOOD_SIZE
+from helpers_memory import good_memory, pattern, poke
 
 from axptr_native._regions import Ending, Region, ending_memory
 
@@ -21,6 +23,14 @@ def ending(request: pytest.FixtureRequest) -> Ending:
 def region(ending: Ending) -> Iterator[Region]:
     """Two good pages and two bad ones."""
     with ending_memory(ending) as memory:
+        yield memory
+
+
+@pytest.fixture
+def start() -> Iterator[int]:
+    """The address of four good pages of a pattern, with bad memory beyond."""
+    with good_memory(GOOD_PAGES) as memory:
+        poke(memory, pattern(GOOD_SIZE))
         yield memory
 
 

@@ -28,6 +28,16 @@ SIGNALS = {
 READ_ONLY = "READ_ONLY"
 
 
+class Indexed:
+    """An integer to those who ask for an index, and nothing else."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
 class Gap(NamedTuple):
     """Good bytes in ``[start, edge)`` and ``[resume, end)``, and two bad pages between them."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, fault_of, good_memory, peek, poke, refused, seen
+from helpers_memory import READ, WRITE, Indexed, fault_of, good_memory, peek, poke, refused, seen
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, VirtAddr, atomics, uaccess
 
@@ -83,16 +83,6 @@ def _blank_scratch() -> None:
 
 class Number(enum.IntEnum):
     FIVE = 5
-
-
-class Indexed:
-    """An integer to those who ask for an index, and nothing else."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __index__(self) -> int:
-        return self.value
 
 
 def test_every_function_is_in_the_matrix() -> None:

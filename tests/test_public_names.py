@@ -7,10 +7,10 @@ import sys
 import pytest
 
 import axptr_native
-from axptr_native import atomics, errors, guarded_view, handlers, ptr, uaccess
+from axptr_native import atomics, batch, errors, guarded_view, handlers, ptr, uaccess
 
-SUBMODULES = (atomics, errors, guarded_view, handlers, ptr, uaccess)
-LAZY = ["aspace", "check", "guarded_view", "ptr", "space", "view"]
+SUBMODULES = (atomics, batch, errors, guarded_view, handlers, ptr, uaccess)
+LAZY = ["aspace", "batch", "check", "guarded_view", "ptr", "space", "view"]
 
 
 def python(program: str) -> str:
@@ -83,7 +83,7 @@ def test_a_name_loads_its_own_module_when_it_is_asked_for() -> None:
     program = (
         "import sys, axptr_native as a; dir(a)\n"
         f"def show(): print([name for name in {LAZY} if 'axptr_native.' + name in sys.modules])\n"
-        "show(); a.GuardedView; show(); a.UserPtr; show(); a.AddrSpace; a.check_region; show()"
+        "show(); a.GuardedView; show(); a.UserPtr; show(); a.AddrSpace; a.check_region; a.batch; show()"
     )
     nothing, view, pointer, everything = python(program).splitlines()
     assert nothing == "[]"

@@ -4,6 +4,7 @@
 Each ``type: ignore`` is an error that has to be there: mypy's warn_unused_ignores complains about one that is not.
 """
 
+import array
 import ctypes
 import mmap
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from axptr_native import (
     VirtAddrRange,
     access_user_memory,
     atomics,
+    batch,
     is_accessing_user_memory,
     uaccess,
 )
@@ -172,6 +174,17 @@ def words(a: int) -> None:
     atomics.store(a, c_int, 5)
     atomics.load(a)  # type: ignore[call-arg]
     atomics.fetch_add("a", c_int, 1)  # type: ignore[arg-type]
+
+
+def batches(addresses: "array.array[int]", numbers: list[VirtAddr], out: bytearray) -> None:
+    assert_type(batch.gather_from_user(addresses, 8), tuple[bytes, bytes])
+    assert_type(batch.gather_from_user(numbers, 8, out=out), tuple[bytearray, bytes])
+    assert_type(batch.scatter_to_user(range(8), memoryview(out)), bytes)
+    assert_type(batch.probe_many(numbers, 8), bytes)
+    assert_type(batch.read_strings(addresses, 8), list[bytes | None])
+    batch.gather_from_user(5, 8)  # type: ignore[call-overload]
+    batch.probe_many(["a"], 8)  # type: ignore[list-item]
+    batch.scatter_to_user(numbers, "text")  # type: ignore[arg-type]
 
 
 def state(error: FaultError) -> None:

@@ -104,6 +104,15 @@ void hostile_crash(int signal, siginfo_t *info, void *context)
     *(volatile char *)16 = 1;
 }
 
+static struct sigaction below; /* the handler that "count" was put on top of */
+
+/* Sees each signal that the handler below gets. */
+void hostile_count(int signal, siginfo_t *info, void *context)
+{
+    calls++;
+    below.sa_sigaction(signal, info, context);
+}
+
 static const struct {
     const char *name;
     void (*handler)(int signal, siginfo_t *info, void *context);
@@ -117,18 +126,23 @@ static const struct {
     {"fix", hostile_fix, SA_SIGINFO},
     {"return", hostile_return, SA_SIGINFO},
     {"crash", hostile_crash, SA_SIGINFO},
+    {"count", hostile_count, SA_SIGINFO | SA_NODEFER | SA_ONSTACK},
 };
 
 int hostile_install(int signal, const char *kind)
 {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(kinds[i].name, kind) == 0) {
-            struct sigaction action;
+            struct sigaction action, replaced;
+            int failed;
 
             memset(&action, 0, sizeof action);
             action.sa_sigaction = kinds[i].handler;
             action.sa_flags = kinds[i].flags;
-            return sigaction(signal, &action, NULL);
+            failed = sigaction(signal, &action, &replaced);
+            if (kinds[i].handler == hostile_count && replaced.sa_sigaction != hostile_count)
+                below = replaced;
+            return failed;
         }
     return -1;
 }
