@@ -141,6 +141,10 @@ object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
         return axp_unusual();
     count = axp_within_page(from, limit < SHORT ? limit : SHORT);
+    if (axp_span_overflows(from, limit)) {
+        axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
+        return axp_faulted(state, limit, 0);
+    }
     if (axp_raw_copy_from_user(start, from, count) != 0)
         return axp_faulted(state, limit, 0);
     zero = memchr(start, 0, count);

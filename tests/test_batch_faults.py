@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Batches over memory that faults, comes and goes: how often it faults, and who gets to know."""
 
+import ctypes
 import errno
 import platform
 import random
@@ -17,7 +18,7 @@ from helpers_space import Disk, in_threads, spaced
 
 from axptr_native import PAGE_SIZE, MappingFlags, VirtAddr, batch
 from axptr_native._memory import map_memory, unmap_memory
-from axptr_native._native import MAP_FIXED, MAP_SHARED, Fault, lib
+from axptr_native._native import MAP_FIXED, MAP_SHARED, BatchLimits, Fault, lib
 from axptr_native._regions import Ending, Region, ending_memory
 
 # Counted by a handler on top of ours.  A run during which we have gone back on top of that says nothing.
@@ -80,6 +81,7 @@ for addresses, faults in (
     (range(low, high, 1 << 50), 1),
     (range(high, low, -(1 << 50)), 1),
     ([low + 8, low + 16, low - 8, low, high + 8, high], 2),
+    ([high, high + 8, high, low, low - 8, high - 8], 1),
 ):
     for operation in operations([*addresses], 8):
         found = faults_of(operation)
@@ -113,6 +115,29 @@ def test_more_bad_pages_than_are_remembered_are_bad_all_the_same() -> None:
         for entry, address in enumerate(addresses):
             expected = content[address - region.start :][:8] if ok[entry] else bytes(8)
             assert data[entry * 8 : entry * 8 + 8] == expected, entry
+
+
+def test_the_library_returns_at_its_limits() -> None:
+    """After so many faults, or after one where it is to pause, and it says nothing of the entries behind."""
+    with ending_memory(Ending.PROTECTION, bad=4 * PAGE_SIZE) as region:
+        bad = [region.edge + page * PAGE_SIZE for page in range(4)]
+        addresses = words([region.start, bad[0], bad[0] + 8, region.start, bad[1], region.start, bad[2], region.start])
+        at, _ = addresses.buffer_info()
+        highest = region.end - 1
+        for limits, done in (
+            ((highest, 1, 0, 0), 2),
+            ((highest, 2, 0, 0), 5),
+            ((highest, 3, 0, 0), 7),
+            ((highest, 4, 0, 0), 8),
+            ((highest, 9, bad[1], bad[1] + 1), 5),
+            ((highest, 9, region.start, bad[0]), 8),
+            ((highest, 9, 0, 2**64 - 1), 2),
+            ((bad[0], 9, bad[1], region.end), 8),
+            ((region.start, 1, 0, 2**64 - 1), 8),
+        ):
+            ok, reached = ctypes.create_string_buffer(b"." * 8, 8), ctypes.c_void_p()
+            assert lib.axp_probe_many(at, 8, 8, BatchLimits(*limits), ctypes.addressof(ok), reached) == 0
+            assert (reached.value, ok.raw) == (done, b"\1\0\0\1\0\1\0\1"[:done].ljust(8, b".")), limits
 
 
 def test_no_fault_record_is_left(region: Region) -> None:
