@@ -85,7 +85,7 @@ class Builtins(ctypes.Structure):
     """``axp_builtins``."""
 
     _fields_ = (
-        ("functions", c_void_p * 18),
+        ("functions", c_void_p * 19),
         ("fault_error", c_void_p),
         ("resolve", c_void_p),
         ("accesses", c_void_p * 8),

@@ -371,6 +371,7 @@ def _find_nonzero(addr: int, size: int, asked: int, *, before: int = 0) -> int:
     return start - addr + (offset.value or 0)
 
 
+@builtin
 def find_in_user(addr: int, size: int, needle: ReadableBuffer, *, release_gil: bool = False) -> int | None:
     """Return the offset in bytes from ``addr`` of the first occurrence of ``needle``, or None.
 

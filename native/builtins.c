@@ -61,6 +61,7 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
     use(uaccess, put_user, 3)            \
     use(uaccess, strnlen_user, 2)        \
     use(uaccess, strncpy_from_user, 2)   \
+    use(uaccess, find_in_user, 3)        \
     use(uaccess, probe_read, 2)          \
     use(uaccess, probe_write, 2)         \
     use(guarded_view, read_item, 3)      \

@@ -69,7 +69,7 @@ typedef struct axp_word_type {
 #define AXP_BYTE 5    /* bytes, one of them */
 #define AXP_ADDRESS 6 /* an int, or None if it is null */
 
-#define AXP_BUILTINS 18
+#define AXP_BUILTINS 19
 #define AXP_WORD_TYPES 16
 
 /* What the builtins of one import of the package work with: the state of the module that is their self.  Its

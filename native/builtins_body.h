@@ -50,6 +50,7 @@ axp_body axp_builtin_copy_from_user_into;
 axp_body axp_builtin_copy_to_user;
 axp_body axp_builtin_strnlen_user;
 axp_body axp_builtin_strncpy_from_user;
+axp_body axp_builtin_find_in_user;
 axp_body axp_builtin_probe_read;
 axp_body axp_builtin_probe_write;
 axp_body axp_builtin_read_item;

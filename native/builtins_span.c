@@ -157,6 +157,26 @@ object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *
     return read_bytes(state, from, count, 1);
 }
 
+object *axp_builtin_find_in_user(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t from;
+    size_t size, found;
+    buffer needle;
+    void *thread;
+    int failed;
+
+    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size)
+        || axp_interpreter.get_buffer(arguments[2], &needle, 0) != 0)
+        return axp_unusual();
+    thread = drop_gil(size);
+    failed = axp_find_in_user(from, size, needle.start, (size_t)needle.size, &found);
+    take_gil(thread);
+    axp_interpreter.release_buffer(&needle);
+    if (failed)
+        return axp_faulted(state, size, 0);
+    return found < size || needle.size == 0 ? axp_interpreter.from_unsigned(found) : axp_none(state);
+}
+
 static object *probe(const axp_builtins *state, object *const *arguments,
                      int (*accessible)(uintptr_t start, size_t size, size_t *accessible_out))
 {
