@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -52,32 +53,18 @@ class DemandPaging:
         """Take pages out again that a pager filled, as a swap would; the next access asks the pager again.
 
         Each page that was written to is handed to the area's ``write_back``, while nobody can access it.  If that
-        raises, the page stays in, what was taken out before it stays out, and the exception comes out.
+        raises, or the system cannot hide the page, it stays in, what was taken out before it stays out, and the
+        exception comes out.
 
         Returns:
             How many pages were taken out.
 
         Raises:
-            OSError: EINVAL (unaligned, or not in the space).
+            OSError: EINVAL (unaligned, or not in the space); ENOMEM (the system has no more mappings).
             ValueError: The space is closed.
         """
         self._check_place(start, size)
-        evicted = 0
-        for page in range(start, start + size, PAGE_SIZE):
-            with self._lock:
-                self._check_open()
-                area = self._areas.find(page)
-                backing = area.backing if area else None
-                if area is None or not isinstance(backing, PagerBacking):
-                    continue
-                offset = area.offset + page - area.range.start
-                if offset not in backing.resident or offset in backing.busy:
-                    continue
-                protect_memory(page, PAGE_SIZE, NO_ACCESS)
-                backing.busy[offset] = busy = Busy()
-                written = backing.resident[offset]
-            evicted += self._take_out(page, offset, backing, busy, written)
-        return evicted
+        return sum(self._take_out(page) for page in range(start, start + size, PAGE_SIZE))
 
     def _separate(self) -> None:
         """In the child of a fork: pages that pagers filled become the child's own, as all its other memory is."""
@@ -99,48 +86,83 @@ class DemandPaging:
 
     def _resolve(self, error: FaultError) -> FaultError | None:
         """Resolve a fault; return None, or the error to raise for it."""
-        page = error.address.align_down()
-        while True:
+        try:
+            return self._bring_in(error)
+        except OSError as cause:
+            return self._refuse(error, cause)
+
+    def _bring_in(self, error: FaultError) -> FaultError | None:
+        """Bring in the page of a fault, and show it; return None, or the error to raise.
+
+        Raises:
+            OSError: The system does not show the page, which stays in.
+        """
+        page, write = error.address.align_down(), error.access is _WRITE
+        mine = Busy()
+        backing, offset = None, 0
+        try:
+            while True:
+                with self._lock:
+                    found = self._find_paged(page)
+                    if found is None or error.access not in found[0].flags:
+                        return error
+                    area, backing, offset = found
+                    busy = backing.busy.get(offset)
+                    if busy is None and offset in backing.resident:
+                        backing.show(area, offset, written=write or backing.resident[offset])
+                        self._paging.resolved += 1
+                        return None
+                    if busy is None:
+                        backing.busy[offset] = mine
+                        break
+                if busy.thread == mine.thread:
+                    return self._refuse(error, RuntimeError("a pager accesses the page that it is asked for"))
+                busy.done.wait()
+            try:
+                content = self._ask(backing, page, error.access)
+            except Exception as cause:
+                return self._refuse(error, cause)
             with self._lock:
                 found = self._find_paged(page)
-                if found is None or error.access not in found[0].flags:
-                    return error
-                area, backing, offset = found
-                busy = backing.busy.get(offset)
-                if busy is None and offset in backing.resident:
-                    backing.resident[offset] |= error.access is _WRITE
-                    backing.show(area, offset)
-                    self._paging.resolved += 1
-                    return None
-                if busy is None:
-                    backing.busy[offset] = busy = Busy()
-                    break
-            if busy.thread == threading.get_ident():
-                return self._refuse(error, RuntimeError("a pager accesses the page that it is asked for"))
-            busy.done.wait()
-        try:
-            content = self._ask(backing, page, error.access)
-        except Exception as cause:
-            self._finish(backing, offset, busy)
-            return self._refuse(error, cause)
-        except BaseException:
-            self._finish(backing, offset, busy)
-            raise
-        with self._lock:
-            found = self._find_paged(page)
-            try:
                 if content is None or found is None or found[1:] != (backing, offset):
                     return self._refuse(error, None)
                 backing.fill(offset, content)
-                backing.resident[offset] = error.access is _WRITE
-                backing.show(found[0], offset)
-            except OSError as cause:
-                return self._refuse(error, cause)
-            finally:
-                self._finish(backing, offset, busy)
-            self._paging.pages_in += 1
-            self._paging.resolved += 1
-        return None
+                self._paging.pages_in += 1
+                backing.show(found[0], offset, written=write)
+                self._paging.resolved += 1
+            return None
+        finally:
+            self._finish(backing, offset, mine)
+
+    def _take_out(self, page: int) -> int:
+        """Evict a page; return how many that were."""
+        mine = Busy()
+        backing, offset = None, 0
+        try:
+            with self._lock:
+                self._check_open()
+                found = self._find_paged(page)
+                if found is None or found[2] not in found[1].resident or found[2] in found[1].busy:
+                    return 0
+                _, backing, offset = found
+                protect_memory(page, PAGE_SIZE, NO_ACCESS)
+                backing.busy[offset] = mine
+                # Now: once its area has gone, so has its content.
+                content = backing.content(offset) if backing.resident[offset] and backing.write_back else None
+            if backing.write_back is not None and content is not None:
+                access_user_memory(backing.write_back, VirtAddr(page), content)
+            with self._lock:
+                backing.drop(offset, PAGE_SIZE)
+                self._paging.pages_out += 1
+            return 1
+        except BaseException:
+            with self._lock, contextlib.suppress(OSError):
+                found = self._find_paged(page)
+                if found is not None and found[1:] == (backing, offset) and offset in found[1].resident:
+                    found[1].show(found[0], offset, written=found[1].resident[offset])
+            raise
+        finally:
+            self._finish(backing, offset, mine)
 
     def _find_paged(self, page: int) -> tuple[Area, PagerBacking, int] | None:
         area = self._areas.find(page)
@@ -160,7 +182,8 @@ class DemandPaging:
         return content
 
     def _refuse(self, error: FaultError, cause: BaseException | None) -> FaultError:
-        self._paging.refused += 1
+        with self._lock:
+            self._paging.refused += 1
         refused = FaultError(
             error.address,
             error.access,
@@ -172,27 +195,11 @@ class DemandPaging:
         refused.__cause__ = cause
         return refused
 
-    def _finish(self, backing: PagerBacking, offset: int, busy: Busy) -> None:
+    def _finish(self, backing: PagerBacking | None, offset: int, busy: Busy) -> None:
         with self._lock:
-            del backing.busy[offset]
+            if backing is not None and backing.busy.get(offset) is busy:
+                del backing.busy[offset]
         busy.done.set()
-
-    def _take_out(self, page: int, offset: int, backing: PagerBacking, busy: Busy, written: bool) -> int:
-        try:
-            if written and backing.write_back is not None:
-                access_user_memory(backing.write_back, VirtAddr(page), backing.content(offset))
-            with self._lock:
-                backing.drop(offset, PAGE_SIZE)
-                self._paging.pages_out += 1
-            return 1
-        except BaseException:
-            with self._lock:
-                found = self._find_paged(page)
-                if found is not None and found[1:] == (backing, offset):
-                    backing.show(found[0], offset)
-            raise
-        finally:
-            self._finish(backing, offset, busy)
 
 
 # The spaces that have pagers, by base: whom to ask after a fault anywhere.

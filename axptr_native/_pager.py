@@ -9,7 +9,7 @@ import tempfile
 import threading
 
 from ._areas import Area, Backing
-from ._memory import NO_ACCESS, map_memory, protect_memory
+from ._memory import NO_ACCESS, Change, map_memory, protect_memory
 from ._native import MAP_FIXED, MAP_SHARED
 from .addr import PAGE_SIZE, VirtAddr
 from .flags import MappingFlags
@@ -51,17 +51,44 @@ class PagerBacking(Backing):
             os.close(self.file)
 
     def fill(self, offset: int, page: bytes) -> None:
-        """Set a page's content."""
+        """Bring a page in, hidden."""
         self._pages[offset : offset + PAGE_SIZE] = page
+        self.resident[offset] = False
 
     def content(self, offset: int) -> bytes:
         """Return a page's content."""
         return self._pages[offset : offset + PAGE_SIZE]
 
-    def show(self, area: Area, offset: int) -> None:
-        """Let a page that is in be accessed as far as its area allows; writing, once it was written to."""
-        flags = area.flags if self.resident[offset] else area.flags & ~MappingFlags.WRITE
-        protect_memory(area.range.start + offset - area.offset, PAGE_SIZE, flags)
+    def show(self, area: Area, offset: int, *, written: bool) -> None:
+        """Let a page that is in be accessed as far as its area allows; writing, once it was written to.
+
+        A page that is in may be hidden all the same, if the system had no mapping left for it: the next access shows
+        it then.
+
+        Raises:
+            OSError: The system's own.  Nothing was changed.
+        """
+        protect_memory(area.range.start + offset - area.offset, PAGE_SIZE, _shown(area.flags, written))
+        self.resident[offset] = written
+
+    def changes(self, area: Area, flags: MappingFlags) -> list[Change]:
+        """Return what has to change so that the pages of an area that are in allow what ``flags`` do.
+
+        A page that is on its way out is shown to nobody; if it stays, it is shown as its area is then.
+        """
+        found: list[Change] = []
+        for offset in sorted(self.resident):
+            if offset in self.busy or not area.offset <= offset < area.offset + area.range.size:
+                continue
+            written = self.resident[offset]
+            before, after = _shown(area.flags, written), _shown(flags, written)
+            start = area.range.start + offset - area.offset
+            last = found[-1] if found else None
+            if last is not None and last[2:] == (before, after) and last.start + last.size == start:
+                found[-1] = last._replace(size=last.size + PAGE_SIZE)
+            elif before != after:
+                found.append(Change(start, PAGE_SIZE, before, after))
+        return found
 
     def attach(self, area: Area) -> None:
         """Map the file at an area's addresses, with the pages that are in to be seen."""
@@ -70,14 +97,14 @@ class PagerBacking(Backing):
         map_memory(size, NO_ACCESS, start=start, options=options, file=self.file, offset=area.offset)
         for offset in self.resident:
             if area.offset <= offset < area.offset + size:
-                self.show(area, offset)
+                self.show(area, offset, written=self.resident[offset])
 
     def copy(self) -> PagerBacking:
         """Return another file with the same pages in."""
         other = PagerBacking(len(self._pages), self.pager, self.write_back)
-        other.resident = dict(self.resident)
         for offset in self.resident:
             other.fill(offset, self.content(offset))
+        other.resident = dict(self.resident)
         return other
 
     def drop(self, offset: int, size: int) -> None:
@@ -89,6 +116,10 @@ class PagerBacking(Backing):
                 self.resident.pop(page, None)
         if hasattr(mmap, "MADV_REMOVE"):
             self._pages.madvise(mmap.MADV_REMOVE, offset, size)
+
+
+def _shown(flags: MappingFlags, written: bool) -> MappingFlags:
+    return flags if written else flags & ~MappingFlags.WRITE
 
 
 class Busy:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import weakref
 from operator import index
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 from ._areas import Area, Backing
 from ._demand import DemandPaging, register
-from ._memory import NO_ACCESS, map_memory, protect_memory, reserve_memory, unmap_memory
+from ._memory import NO_ACCESS, Change, change_protection, map_memory, protect_memory, release_memory, reserve_memory
 from ._native import ADDRESS_MAX, MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status, install
 from ._native import lib_dropping_gil as lib
 from ._pager import PagerBacking, PagingCounters
@@ -64,7 +65,7 @@ class AddrSpace(DemandPaging):
         super().__init__(VirtAddrRange.from_start_size(base, size))
         self._closed = False
         # The addresses stay taken as long as anybody holds the space: what still points into it must go on faulting.
-        weakref.finalize(self, unmap_memory, base, size).atexit = False
+        weakref.finalize(self, release_memory, base, size).atexit = False
         install()
 
     @property
@@ -254,7 +255,8 @@ class AddrSpace(DemandPaging):
 
         Raises:
             OSError: EINVAL (unaligned, or not in the space); ENOMEM (there is a hole in it, or the system has no more
-                mappings); the system's own.  Nothing was changed.
+                mappings); the system's own.  Nothing was changed, unless other threads took the last mappings at the
+                same moment: then some pages may allow what was asked for.
             ValueError: The space is closed.
 
         Source: Starry-OS ``AddrSpace::protect``.
@@ -266,16 +268,9 @@ class AddrSpace(DemandPaging):
             self._check_open()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
-            before = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-            after = [area.part(start, end, flags) for area in before]
-            try:
-                for area in after:
-                    _apply(area)
-            except OSError:
-                for area in before:
-                    _apply(area)
-                raise
-            self._areas.replace(start, end, after)
+            parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
+            change_protection([change for part in parts for change in _changes(part, flags)])
+            self._areas.replace(start, end, [part.part(start, end, flags) for part in parts])
 
     def check_region_access(self, range: VirtAddrRange, flags: MappingFlags) -> bool:  # noqa: A002
         """Return whether every byte of a range is mapped and allows this access.  False once the space is closed.
@@ -299,8 +294,9 @@ class AddrSpace(DemandPaging):
             flags: With WRITE, for writing; otherwise for reading.
 
         Raises:
-            OSError: The system's own: ENOMEM (there is a hole in it), EINVAL (the access is not allowed; unaligned,
-                or not in the space), EFAULT (past the end of a file).
+            OSError: The system's own: ENOMEM (there is a hole in it, or the system has no more mappings), EINVAL (the
+                access is not allowed; unaligned, or not in the space), EFAULT (past the end of a file).  Some pages may
+                have been brought in.
             FaultError: A pager did not resolve it.
             ValueError: The space is closed.
 
@@ -322,7 +318,7 @@ class AddrSpace(DemandPaging):
                 check_status(lib.axp_populate(part.range.start, part.range.size, access))
                 continue
             for page in range(part.range.start, part.range.end, PAGE_SIZE):
-                refused = self._resolve(FaultError(page, access, FaultReason.NOT_PERMITTED))
+                refused = self._bring_in(FaultError(page, access, FaultReason.NOT_PERMITTED))
                 if refused is not None:
                     raise refused
 
@@ -346,7 +342,7 @@ class AddrSpace(DemandPaging):
         copy_to_user(addr, data)
 
     def clear(self) -> None:
-        """Unmap everything.
+        """Unmap everything.  Where the system has no more mappings, its memory is kept until it is mapped again.
 
         Raises:
             ValueError: The space is closed.
@@ -355,7 +351,7 @@ class AddrSpace(DemandPaging):
         """
         with self._lock:
             self._check_open()
-            self._clear(self.base, self.end)
+            self._clear_all()
 
     def close(self) -> None:
         """Unmap everything, for good.  May be called again.
@@ -364,7 +360,7 @@ class AddrSpace(DemandPaging):
         """
         with self._lock:
             if not self._closed:
-                self._clear(self.base, self.end)
+                self._clear_all()
                 self._closed = True
 
     def with_addr_space(self, f: Callable[[AddrSpace], _Result], /) -> _Result:
@@ -401,17 +397,31 @@ class AddrSpace(DemandPaging):
             taken = self._areas.overlapping(at, at + size)
             if taken:
                 raise space_error(errno.EEXIST, f"{size} bytes at {at} overlap {taken[0]!r}")
+            mapped = VirtAddrRange.from_start_size(at, size)
             try:
                 establish(at)
-            except OSError:
-                reserve_memory(size, start=at)  # a mapping that fails may have taken the reservation with it
+                self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
+            except BaseException:
+                self._areas.replace(mapped.start, mapped.end, [])
+                with contextlib.suppress(OSError):  # a mapping that failed for want of mappings took nothing with it
+                    reserve_memory(size, start=at)
                 raise
-            mapped = VirtAddrRange.from_start_size(at, size)
-            self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
             return mapped
+
+    def _clear_all(self) -> None:
+        try:
+            self._clear(self.base, self.end)
+        except OSError:
+            # One mapping too many for the system.  To hide what is there takes none, and the rest is done when the
+            # addresses are given back.
+            protect_memory(self.base, self.size, NO_ACCESS)
+            self._forget(self.base, self.end)
 
     def _clear(self, start: int, end: int) -> None:
         reserve_memory(end - start, start=start)
+        self._forget(start, end)
+
+    def _forget(self, start: int, end: int) -> None:
         removed = [area.part(start, end) for area in self._areas.overlapping(start, end)]
         self._areas.replace(start, end, [])
         for area in removed:
@@ -439,12 +449,8 @@ def _check_flags(flags: MappingFlags) -> None:
         raise space_error(errno.EINVAL, f"{flags!r} are more than the flags that there are")
 
 
-def _apply(area: Area) -> None:
-    """Have the system allow what the area does."""
-    if not isinstance(area.backing, PagerBacking):
-        protect_memory(area.range.start, area.range.size, area.flags)
-        return
-    for offset in area.backing.resident:
-        # A page that is on its way out is shown to nobody; if it stays, it is shown as its area is then.
-        if offset not in area.backing.busy and area.offset <= offset < area.offset + area.range.size:
-            area.backing.show(area, offset)
+def _changes(area: Area, flags: MappingFlags) -> list[Change]:
+    """Return what the system has to change so that an area allows this."""
+    if isinstance(area.backing, PagerBacking):
+        return area.backing.changes(area, flags)
+    return [Change(area.range.start, area.range.size, area.flags, flags)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child import ends, run
+from child import run
 from helpers_memory import READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, at, layout, spaced, unchanged
 
@@ -347,48 +347,6 @@ sys.modules["late"] = Late(space)
 """
     outcome = run(code, cwd=tmp_path, options=["-X", "dev"])
     assert (outcome.returncode, "Fatal" in outcome.stderr) == (0, False), outcome.stderr
-
-
-def test_at_the_limit_of_mappings_nothing_changes(tmp_path: Path) -> None:
-    """When the system has no more mappings, protect and unmap are ENOMEM, and areas and bytes stay as they are."""
-    code = """
-import errno
-from axptr_native import AddrSpace, MappingFlags, PAGE_SIZE, VirtAddrRange
-from axptr_native._memory import map_memory, protect_memory
-R, W = MappingFlags.READ, MappingFlags.WRITE
-limit = int(open("/proc/sys/vm/max_map_count").read())
-if limit > 100000: sys.exit(0)
-most = map_memory(limit * PAGE_SIZE, R | W)
-for number in range(1, limit - 1000, 2):
-    protect_memory(most + number * PAGE_SIZE, PAGE_SIZE, R)
-space = AddrSpace(4000 * PAGE_SIZE)
-space.map_alloc(space.base, space.size, R | W)
-page = space.base
-try:
-    while page < space.end:
-        space.protect(page, PAGE_SIZE, R)
-        page += 2 * PAGE_SIZE
-except OSError as error:
-    assert error.errno == errno.ENOMEM, error
-else:
-    raise AssertionError("there is no limit")
-last = space.end - 4 * PAGE_SIZE
-space.write(last, b"kept")
-def state():
-    areas = space.areas()
-    return len(areas), areas[-1].range, areas[-2].range, areas[-2].flags, space.read(last, 4)
-before = state()
-for change in (lambda: space.protect(last, PAGE_SIZE, R), lambda: space.unmap(last, PAGE_SIZE)):
-    try: change()
-    except OSError as error: assert error.errno == errno.ENOMEM, error
-    else: raise AssertionError("there is no limit")
-    assert state() == before, (before, state())
-    space.write(last, b"kept")
-assert space.check_region_access(VirtAddrRange(page, page + PAGE_SIZE), R | W)
-space.close()
-assert AddrSpace(PAGE_SIZE).map_alloc(None, PAGE_SIZE, R).size == PAGE_SIZE
-"""
-    ends(code, 0, tmp_path)
 
 
 def test_layout_helpers_see_what_is_there(space: AddrSpace) -> None:
