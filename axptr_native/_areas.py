@@ -122,8 +122,13 @@ class AreaTable:
                     VirtAddrRange(before.range.start, piece.range.end), before.flags, before.backing, before.offset
                 )
             joined.append(piece)
-        self._areas[first:last] = joined
-        self._starts[first:last] = [area.range.start for area in joined]
+        starts = [area.range.start for area in joined]
+        where = slice(first, last)
+        replaced = self._areas[where]
+        # Nothing is made or let go between the two, so that no finalizer sees one without the other.
+        self._areas[where] = joined
+        self._starts[where] = starts
+        del replaced
 
     def _slice(self, start: int, end: int) -> slice:
         first = bisect_right(self._starts, start) - 1

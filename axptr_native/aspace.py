@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import weakref
 from operator import index
 from typing import TypeVar
 
 from ._areas import Area, Backing
-from ._demand import DemandPaging, register
-from ._memory import NO_ACCESS, Change, change_protection, map_memory, protect_memory, release_memory, reserve_memory
-from ._native import ADDRESS_MAX, MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status, install
+from ._demand import DemandPaging
+from ._memory import NO_ACCESS, Change, change_protection, map_memory, protect_memory, reserve_memory
+from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
 from ._native import lib_dropping_gil as lib
 from ._pager import PagerBacking, PagingCounters
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
@@ -36,6 +35,7 @@ _Result = TypeVar("_Result")
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 _ALL = _READ | _WRITE | MappingFlags.EXECUTE
 _OFFSET_MAX = (1 << 63) - 1
+_DESCRIPTOR_MAX = (1 << 31) - 1
 
 
 class _File(Backing):
@@ -46,7 +46,11 @@ class AddrSpace(DemandPaging):
     """A range of addresses that nothing else can move into, with areas mapped into it.
 
     What is not mapped allows no access, so a stale pointer into it always faults.  A context manager: leaving it
-    closes the space.  Everything may be called from any thread.
+    closes the space.  Let go without that it is unmapped too, with the last of what refers to it.
+
+    Everything may be called from any thread.  What a finalizer, or a signal handler, unmaps while it interrupts an
+    operation of the space is unmapped with the next one; anything else that would change the space there is
+    RuntimeError.
 
     Args:
         size: Bytes to reserve; a multiple of PAGE_SIZE.
@@ -56,71 +60,6 @@ class AddrSpace(DemandPaging):
 
     Source: Starry-OS ``axmm::AddrSpace``.
     """
-
-    def __init__(self, size: int) -> None:
-        size = index(size)
-        if size <= 0 or size % PAGE_SIZE or size > ADDRESS_MAX:
-            raise space_error(errno.EINVAL, f"an address space of {size} bytes: not a positive multiple of {PAGE_SIZE}")
-        base = reserve_memory(size)
-        super().__init__(VirtAddrRange.from_start_size(base, size))
-        self._closed = False
-        # The addresses stay taken as long as anybody holds the space: what still points into it must go on faulting.
-        weakref.finalize(self, release_memory, base, size).atexit = False
-        install()
-
-    @property
-    def base(self) -> VirtAddr:
-        """The first address."""
-        return self._range.start
-
-    @property
-    def end(self) -> VirtAddr:
-        """The first address after the space."""
-        return self._range.end
-
-    @property
-    def size(self) -> int:
-        """Bytes from ``base`` to ``end``."""
-        return self._range.size
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._closed
-
-    def contains_range(self, start: int, size: int) -> bool:
-        """Return whether all ``size`` bytes from ``start`` on lie in the space, mapped or not."""
-        return self.base <= start and 0 <= size <= self.end - start
-
-    def areas(self) -> tuple[Area, ...]:
-        """Return the areas, in the order of their addresses."""
-        with self._lock:
-            return tuple(self._areas)
-
-    def find_free_area(
-        self, hint: int, size: int, limit: VirtAddrRange | None = None, align: int = PAGE_SIZE
-    ) -> VirtAddr | None:
-        """Return an address from which ``size`` bytes are free, or None.
-
-        Args:
-            hint: Where to begin; what lies below is looked at last.
-            size: Bytes that are needed.
-            limit: Where they have to lie; None: anywhere in the space.
-            align: What the address is a multiple of, in bytes: a power of two, at least PAGE_SIZE.
-
-        Raises:
-            OSError: EINVAL for a size or an alignment that is not in pages.
-
-        Source: Starry-OS ``AddrSpace::find_free_area``.
-        """
-        if size <= 0 or size % PAGE_SIZE or align < PAGE_SIZE or align & (align - 1):
-            raise space_error(errno.EINVAL, f"{size} bytes aligned to {align}: neither is in whole pages")
-        low = max(self.base, limit.start if limit else 0)
-        high = min(self.end, limit.end if limit else ADDRESS_MAX)
-        with self._lock:
-            self._check_open()
-            found = self._areas.free(max(low, hint), high, size, align)
-            return self._areas.free(low, high, size, align) if found is None else found
 
     def map_alloc(self, start: int | None, size: int, flags: MappingFlags, *, populate: bool = False) -> VirtAddrRange:
         """Map zeroed memory.
@@ -179,7 +118,7 @@ class AddrSpace(DemandPaging):
         if offset > _OFFSET_MAX:
             raise space_error(errno.EOVERFLOW, f"file offset {offset} does not fit")
         descriptor = file if isinstance(file, int) else file.fileno()
-        if descriptor < 0:
+        if not 0 <= descriptor <= _DESCRIPTOR_MAX:  # ctypes would wrap it to another
             raise space_error(errno.EBADF, f"{descriptor} is no file descriptor")
         options = MAP_FIXED | (MAP_SHARED if shared else 0)
         return self._map(
@@ -222,16 +161,17 @@ class AddrSpace(DemandPaging):
         """
         self._check_place(start, size)
         backing = PagerBacking(size, pager, write_back)
-        mapped = self._map(
+        self._expect_faults()
+        return self._map(
             start,
             size,
             flags,
             backing,
             0,
-            lambda at: map_memory(size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file),
+            lambda at: map_memory(
+                size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file.descriptor
+            ),
         )
-        register(self)
-        return mapped
 
     def unmap(self, start: int, size: int) -> None:
         """Take everything out of a range, which may have holes.
@@ -246,9 +186,14 @@ class AddrSpace(DemandPaging):
         Source: Starry-OS ``AddrSpace::unmap``.
         """
         self._check_place(start, size)
-        with self._lock:
-            self._check_open()
-            self._clear(start, start + size)
+        if self._is_interrupted():
+            self._put_off.append((start, start + size))
+            return
+        with self._lock_to_change():
+            self._begin()
+            removed = self._clear(start, start + size)
+        # Not before the lock is: with the areas may go what their pagers belong to, and its finalizers run.
+        del removed
 
     def protect(self, start: int, size: int, flags: MappingFlags) -> None:
         """Change the access that a range allows.
@@ -264,8 +209,8 @@ class AddrSpace(DemandPaging):
         self._check_place(start, size)
         _check_flags(flags)
         end = start + size
-        with self._lock:
-            self._check_open()
+        with self._lock_to_change():
+            self._begin()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
             parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
@@ -281,7 +226,7 @@ class AddrSpace(DemandPaging):
         """
         if self._closed or not self.contains_range(range.start, range.size):
             return False
-        with self._lock:
+        with self._lock_to_read():
             areas = self._areas.overlapping(range.start, range.end)
             return self._areas.covers(range.start, range.end) and all(flags in area.flags for area in areas)
 
@@ -305,7 +250,7 @@ class AddrSpace(DemandPaging):
         self._check_place(start, size)
         access = _WRITE if _WRITE in flags else _READ
         end = start + size
-        with self._lock:
+        with self._lock_to_read():
             self._check_open()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
@@ -349,19 +294,20 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::clear``.
         """
-        with self._lock:
+        with self._lock_to_change():
             self._check_open()
-            self._clear_all()
+            removed = self._clear_all()
+        del removed
 
     def close(self) -> None:
         """Unmap everything, for good.  May be called again.
 
         Pointers into the space, and references and slices that were made from them, raise FaultError from now on.
         """
-        with self._lock:
-            if not self._closed:
-                self._clear_all()
-                self._closed = True
+        with self._lock_to_change():
+            removed = [] if self._closed else self._clear_all()
+            self._closed = True
+        del removed
 
     def with_addr_space(self, f: Callable[[AddrSpace], _Result], /) -> _Result:
         """Return ``f(self)``: an address space is its own provider."""
@@ -375,9 +321,6 @@ class AddrSpace(DemandPaging):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<AddrSpace {self.base}-{self.end}{' closed' * self._closed}>"
-
     def _map(
         self,
         start: int | None,
@@ -389,8 +332,8 @@ class AddrSpace(DemandPaging):
     ) -> VirtAddrRange:
         self._check_place(start, size)
         _check_flags(flags)
-        with self._lock:
-            self._check_open()
+        with self._lock_to_change():
+            self._begin()
             at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(start)
             if at is None:
                 raise space_error(errno.ENOMEM, f"no room for {size} bytes in {self!r}")
@@ -408,34 +351,34 @@ class AddrSpace(DemandPaging):
                 raise
             return mapped
 
-    def _clear_all(self) -> None:
+    def _begin(self) -> None:
+        """Begin a change, with the lock held; first do what was put off."""
+        self._check_open()
+        while self._put_off:
+            start, end = self._put_off[-1]
+            self._clear(start, end)
+            self._put_off.remove((start, end))
+
+    def _clear_all(self) -> list[Area]:
         try:
-            self._clear(self.base, self.end)
+            return self._clear(self.base, self.end)
         except OSError:
             # One mapping too many for the system.  To hide what is there takes none, and the rest is done when the
             # addresses are given back.
             protect_memory(self.base, self.size, NO_ACCESS)
-            self._forget(self.base, self.end)
+            return self._forget(self.base, self.end)
 
-    def _clear(self, start: int, end: int) -> None:
+    def _clear(self, start: int, end: int) -> list[Area]:
         reserve_memory(end - start, start=start)
-        self._forget(start, end)
+        return self._forget(start, end)
 
-    def _forget(self, start: int, end: int) -> None:
+    def _forget(self, start: int, end: int) -> list[Area]:
         removed = [area.part(start, end) for area in self._areas.overlapping(start, end)]
         self._areas.replace(start, end, [])
         for area in removed:
             if isinstance(area.backing, PagerBacking):
                 area.backing.drop(area.offset, area.range.size)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError("the address space is closed")
-
-    def _check_place(self, start: int | None, size: int) -> None:
-        at = self.base if start is None else index(start)
-        if size <= 0 or at % PAGE_SIZE or index(size) % PAGE_SIZE or not self.contains_range(at, size):
-            raise space_error(errno.EINVAL, f"{size} bytes at {at:#x}: not whole pages of {self!r}")
+        return removed
 
     def _check_span(self, addr: int, size: int, access: MappingFlags) -> None:
         if not self.contains_range(addr, size):

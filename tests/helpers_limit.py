@@ -33,9 +33,7 @@ class Pressure:
         for number in range(_SINGLES):
             protect_memory(self._single(number) - PAGE_SIZE, PAGE_SIZE, RW)
             self._next = self._single(number) + 3 * PAGE_SIZE
-        # For malloc, where the system gives it no more.
-        self._ballast = [bytes(PAGE_SIZE) for _ in range(1024)]
-        del self._ballast[::2]
+        self._ballast = _ballast()
         for _ in range((MOST - _NEAR - mappings()) // 2):
             self._take_two()
         self._standing = self._next
@@ -79,6 +77,13 @@ class Pressure:
     @staticmethod
     def _give_back(start: int, size: int) -> None:
         protect_memory(start, size, NONE)
+
+
+def _ballast() -> object:
+    """Have free memory between objects that stay, for Python and for malloc, which get no more from the system."""
+    small = [bytes(400) for _ in range(60_000)]
+    large = [bytes(100_000 if number % 2 else 5_000) for number in range(400)]
+    return small[::1000], large[::2]
 
 
 def mappings() -> int:

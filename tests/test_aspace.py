@@ -2,15 +2,15 @@
 """AddrSpace: what it maps, what it refuses without a change, and how it ends."""
 
 import contextlib
+import copy
 import errno
 import gc
 import os
+import pickle
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from child import run
 from helpers_memory import READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, at, layout, spaced, unchanged
 
@@ -317,36 +317,19 @@ def test_addresses_are_given_back_with_the_space() -> None:
         assert raised.value.reason is FaultReason.NOT_MAPPED
 
 
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_space_is_not_copied(duplicate: Callable[[object], object], space: AddrSpace) -> None:
+    """A copy would outlive what holds the addresses: copying and pickling are TypeError."""
+    with unchanged(space), pytest.raises(TypeError, match="neither copied nor pickled"):
+        duplicate(space)
+
+
 def test_an_address_space_lends_itself(space: AddrSpace) -> None:
     """with_addr_space returns what the function makes of the space, and lets its exception out."""
     assert space.with_addr_space(lambda lent: (lent, 5)) == (space, 5)
     with pytest.raises(ZeroDivisionError):
         space.with_addr_space(lambda lent: lent.size // 0)
     assert (space.end - space.base, space.size) == (space.size, 8 * PAGE_SIZE)
-
-
-@pytest.mark.parametrize("ending", ["pass", "sys.exit(0)", "space.close()", "del space"])
-def test_interpreters_end_quietly_with_spaces_alive(ending: str, tmp_path: Path) -> None:
-    """A process that ends with a space open, paged and referenced exits with 0 and says nothing."""
-    code = f"""
-import sys
-from axptr_native import AddrSpace, MappingFlags, PAGE_SIZE
-space = AddrSpace(8 * PAGE_SIZE)
-rw = MappingFlags.READ | MappingFlags.WRITE
-space.map_alloc(None, PAGE_SIZE, rw)
-paged = space.map_pager(None, PAGE_SIZE, rw, lambda page, access: bytes(PAGE_SIZE))
-space.write(paged.start, b"x")
-cycle = [space]
-cycle.append(cycle)
-class Late:
-    def __init__(self, space): self.space = space
-    def __del__(self):
-        assert self.space.read(paged.start, 1) in b"x" or True
-sys.modules["late"] = Late(space)
-{ending}
-"""
-    outcome = run(code, cwd=tmp_path, options=["-X", "dev"])
-    assert (outcome.returncode, "Fatal" in outcome.stderr) == (0, False), outcome.stderr
 
 
 def test_layout_helpers_see_what_is_there(space: AddrSpace) -> None:
