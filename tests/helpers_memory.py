@@ -53,6 +53,16 @@ class Seen(NamedTuple):
     signal: int | None
 
 
+class Indexed:
+    """An integer to those who ask for an index, and nothing else."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
 def pattern(size: int, *, first: int = 0) -> bytes:
     """Return bytes from 1 to 251 whose period divides no page: each place tells where it came from."""
     period = bytes((first + i) % 251 + 1 for i in range(251))
