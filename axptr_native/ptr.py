@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char, sizeof
+from ctypes import c_char, c_char_p, c_wchar, c_wchar_p, sizeof
 from functools import total_ordering
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
+from ._scalar import require_ctype
 from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
 from .flags import MappingFlags
 from .space import ProcessSpace
+from .uaccess import get_user
 from .view import UserRef, UserSlice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _ctypes import _CData, _Pointer
     from collections.abc import Callable
 
     from typing_extensions import Self
@@ -28,6 +31,7 @@ __all__ = ["UserConstPtr", "UserPtr"]
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
+_Data = TypeVar("_Data", bound="_CData")
 _Result = TypeVar("_Result")
 
 _PROCESS = ProcessSpace()
@@ -46,21 +50,39 @@ class _UserPointer(Generic[_T]):
     ctype: ClassVar[Any] = None
     """The type of what it points to."""
     _writable: ClassVar[bool]
-    _typed: ClassVar[dict[Any, Any]]
+    _family: ClassVar[Any]
+    """The class without a type that this one was made from."""
+    _typed: ClassVar[dict[Any, Any]] = {}
+    """The classes that were made from this one, by type."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.ctype is None:
+            cls._family = cls
+            cls._typed = {}
 
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, ctype):
-            if isinstance(ctype, TypeVar):
-                return super().__class_getitem__(ctype)
-            if cls.ctype is not None or not _is_ctype(ctype):
-                raise TypeError(f"{cls.__name__}[{ctype!r}]: one ctypes type is required")
-            typed = cls._typed.get(ctype)
-            if typed is None:
-                name = f"{cls.__name__}[{ctype.__name__}]"
-                body = {"__slots__": (), "ctype": ctype, "__doc__": cls.__doc__, "__module__": cls.__module__}
-                typed = cls._typed.setdefault(ctype, type(name, (cls,), body))
-            return typed
+            try:
+                if cls.ctype is None:
+                    return cls._typed[ctype]
+            except (KeyError, TypeError):  # TypeError: a value, which has no hash
+                pass
+            return super().__class_getitem__(ctype) if isinstance(ctype, TypeVar) else cls._of(ctype)
+
+    @classmethod
+    def _of(cls, ctype: Any) -> Any:
+        """Make the class of pointers to a type."""
+        try:
+            if cls.ctype is not None:
+                raise TypeError("it has one")
+            require_ctype(ctype)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}[{ctype!r}]: one ctypes type is required: {error}") from None
+        name = f"{cls.__name__}[{ctype.__name__}]"
+        body = {"__slots__": (), "ctype": ctype, "__doc__": cls.__doc__, "__module__": cls.__module__}
+        return cls._typed.setdefault(ctype, type(name, (cls,), body))
 
     def __init__(self, address: int) -> None:
         if self.ctype is None:
@@ -108,6 +130,80 @@ class _UserPointer(Generic[_T]):
             return UserRef(self._address, self.ctype, space, writable=self._writable)
 
         return _with_space(aspace, checked)
+
+    # To mypy self must be able to be anything that is derived from this class; these are the two that there are.
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserPtr[_Pointer[_Data]], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserPtr[_Data]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserConstPtr[_Pointer[_Data]], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserConstPtr[_Data]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserPtr[c_char_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserPtr[c_char]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserConstPtr[c_char_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserConstPtr[c_char]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserPtr[c_wchar_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserPtr[c_wchar]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserConstPtr[c_wchar_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserConstPtr[c_wchar]: ...
+    def follow(self, aspace: Any = None) -> Any:
+        """Read the pointer that it points to, and return that, typed and of the same kind: const stays const.
+
+        A pointer to ``POINTER(T)`` gives one to ``T``, to ``c_char_p`` one to ``c_char``, to ``c_wchar_p`` one to
+        ``c_wchar``.  It may be null.  Nothing is checked of it, and what it leads to is not touched.
+
+        Args:
+            aspace: The address space that has to allow the reading; the whole process if it is left out.
+
+        Raises:
+            TypeError: It does not point to such a type.  A ``c_void_p`` does not say what is there: cast to
+                ``POINTER(T)`` first.
+            FaultError: MISALIGNED, REFUSED (the space does not allow it), OUT_OF_RANGE; or the read faulted.
+            OSError: The system could not bring the pages in.
+        """
+        target = _pointed(self.ctype)
+
+        def checked(space: Space) -> Any:
+            check_region(space, self._address, Layout.of(self.ctype), MappingFlags.READ)
+            return self._family[target](get_user(self._address, self.ctype) or 0)
+
+        return _with_space(aspace, checked)
+
+    @overload
+    def cast(self: UserPtr[Any], ctype: type[_U]) -> UserPtr[_U]: ...  # type: ignore[misc]
+    @overload
+    def cast(self: UserConstPtr[Any], ctype: type[_U]) -> UserConstPtr[_U]: ...  # type: ignore[misc]
+    def cast(self, ctype: Any) -> Any:
+        """Return a pointer to the same address as another type."""
+        return self._family[ctype](self._address)
+
+    @overload
+    def field(self: UserPtr[Any], name: str) -> UserPtr[Any]: ...  # type: ignore[misc]
+    @overload
+    def field(self: UserConstPtr[Any], name: str) -> UserConstPtr[Any]: ...  # type: ignore[misc]
+    def field(self, name: str) -> Any:
+        """Return a pointer to a member of the structure or union.
+
+        Raises:
+            AttributeError: There is no such member.
+            TypeError: It is a bit field.
+        """
+        field = _find_field(self.ctype, name)
+        if field is None:
+            raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
+        if len(field) > 2:
+            raise TypeError(f"{name} is a bit field: no pointer leads to it")
+        return self._family[field[1]](self._address + getattr(self.ctype, name).offset)
 
     @overload
     def get_as_slice(self, aspace: Space | AddrSpaceProvider | None, length: int) -> UserSlice[_T]: ...
@@ -189,14 +285,6 @@ class _UserPointer(Generic[_T]):
             raise ValueError(f"{self!r} and {other!r} are not a whole number of elements apart")
         return count
 
-    def _field(self, name: str) -> tuple[int, Any]:
-        field = _find_field(self.ctype, name)
-        if field is None:
-            raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
-        if len(field) > 2:
-            raise TypeError(f"{name} is a bit field: no pointer leads to it")
-        return self._address + getattr(self.ctype, name).offset, field[1]
-
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other._address == self._address
 
@@ -207,7 +295,9 @@ class _UserPointer(Generic[_T]):
         return hash((type(self), self._address))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (_kind(self), self.ctype, int(self._address))
+        if type(self) is not self._family[self.ctype]:  # a class of somebody else's, which pickle finds by its name
+            return type(self), (int(self._address),)
+        return _rebuild, (self._family, self.ctype, int(self._address))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address:#x})"
@@ -224,21 +314,6 @@ class UserPtr(_UserPointer[_T]):
     __slots__ = ()
     ACCESS_FLAGS = MappingFlags.READ | MappingFlags.WRITE
     _writable = True
-    _typed: ClassVar[dict[Any, Any]] = {}
-
-    def cast(self, ctype: type[_U]) -> UserPtr[_U]:
-        """Return a pointer to the same address as another type."""
-        return UserPtr[ctype](self._address)  # type: ignore[valid-type]
-
-    def field(self, name: str) -> UserPtr[Any]:
-        """Return a pointer to a member of the structure or union.
-
-        Raises:
-            AttributeError: There is no such member.
-            TypeError: It is a bit field.
-        """
-        address, ctype = self._field(name)
-        return UserPtr[ctype](address)  # type: ignore[valid-type]
 
 
 class UserConstPtr(_UserPointer[_T]):
@@ -252,21 +327,6 @@ class UserConstPtr(_UserPointer[_T]):
     __slots__ = ()
     ACCESS_FLAGS = MappingFlags.READ
     _writable = False
-    _typed: ClassVar[dict[Any, Any]] = {}
-
-    def cast(self, ctype: type[_U]) -> UserConstPtr[_U]:
-        """Return a pointer to the same address as another type."""
-        return UserConstPtr[ctype](self._address)  # type: ignore[valid-type]
-
-    def field(self, name: str) -> UserConstPtr[Any]:
-        """Return a pointer to a member of the structure or union.
-
-        Raises:
-            AttributeError: There is no such member.
-            TypeError: It is a bit field.
-        """
-        address, ctype = self._field(name)
-        return UserConstPtr[ctype](address)  # type: ignore[valid-type]
 
     def get_as_str(
         self: UserConstPtr[c_char], aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
@@ -307,16 +367,16 @@ def _find_field(ctype: Any, name: str) -> Any:
     return None
 
 
-def _is_ctype(ctype: Any) -> bool:
-    try:
-        sizeof(ctype)
-    except TypeError:
-        return False
-    return isinstance(ctype, type)
-
-
-def _kind(pointer: _UserPointer[Any]) -> type[Any]:
-    return UserPtr if isinstance(pointer, UserPtr) else UserConstPtr
+def _pointed(ctype: Any) -> Any:
+    """Return the type of what a pointer type points to."""
+    target = None
+    if issubclass(ctype, ctypes._Pointer):
+        target = getattr(ctype, "_type_", None)
+    elif issubclass(ctype, (c_char_p, c_wchar_p)):
+        target = c_char if issubclass(ctype, c_char_p) else c_wchar
+    if target is None:
+        raise TypeError(f"{ctype.__name__} does not say what it points to, if it does: cast to POINTER(T) first")
+    return target
 
 
 def _rebuild(kind: Any, ctype: Any, address: int) -> Any:

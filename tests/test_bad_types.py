@@ -171,6 +171,7 @@ TYPED: dict[str, Callable[[Any], object]] = {
     "copy_struct_from_user": lambda ctype: uaccess.copy_struct_from_user(0, 8, ctype),
     "load": lambda ctype: atomics.load(0, ctype),
     "fetch_add": lambda ctype: atomics.fetch_add(0, ctype, 1),
+    "UserPtr": lambda ctype: UserPtr[ctype],  # type: ignore[valid-type]
 }
 
 
