@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Memory that ends, and a C library that misbehaves, as fixtures."""
+"""Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from child import compile_hostile
+from helpers_space import PAGED, Disk, spaced
 
+from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
 
 
@@ -22,6 +24,21 @@ def region(ending: Ending) -> Iterator[Region]:
     """Two good pages and two bad ones."""
     with ending_memory(ending) as memory:
         yield memory
+
+
+@pytest.fixture
+def space() -> Iterator[AddrSpace]:
+    """A space of 16 pages."""
+    with spaced(16) as made:
+        yield made
+
+
+@pytest.fixture
+def disk(space: AddrSpace) -> Disk:
+    """A disk of six pages of PAGED, mapped at the start of the space."""
+    made = Disk(PAGED)
+    made.map(space)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -168,3 +168,16 @@ for _ in range(20):
     assert os.waitpid(pid, 0)[1] == 0
 """
     assert said(code, tmp_path) == ""
+
+
+def test_a_fork_has_pages_of_its_own(tmp_path: Path) -> None:
+    """What a forked child writes, evicts and closes leaves the parent's pages as they are."""
+    code = """
+space = AddrSpace(4 * PAGE_SIZE)
+start = space.map_pager(None, 2 * PAGE_SIZE, RW, lambda page, access: b"p" * PAGE_SIZE).start
+space.write(start, b"parent")
+for change in (lambda: space.write(start, b"child!"), lambda: space.evict(start, PAGE_SIZE), space.close):
+    in_fork(change)
+    assert space.read(start, 6) == b"parent", space.read(start, 6)
+"""
+    assert said(code, tmp_path) == ""
