@@ -62,6 +62,9 @@ class Area:
         return f"<Area {self.range.start}-{self.range.end} {self.flags!r} {kind}>"
 
 
+_NOWHERE = (0, 0, 0)
+
+
 class AreaTable:
     """Areas in the order of their addresses, none overlapping.  Look-ups are by bisection."""
 
@@ -70,7 +73,7 @@ class AreaTable:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._areas: list[Area] = []
-        self.latest: tuple[int, int, int] = (0, 0, 0)
+        self.latest = _NOWHERE
         """Start, end and flags of the area that ``find`` found last, which may be read without a lock."""
 
     def __iter__(self) -> Iterator[Area]:
@@ -109,7 +112,6 @@ class AreaTable:
 
     def replace(self, start: int, end: int, areas: list[Area]) -> None:
         """Put ``areas``, in order and within [start, end), in place of what is there; join what goes together."""
-        self.latest = (0, 0, 0)
         where = self._slice(start, end)
         pieces = list(areas)
         for old in self._areas[where]:
@@ -127,8 +129,14 @@ class AreaTable:
                     VirtAddrRange(before.range.start, piece.range.end), before.flags, before.backing, before.offset
                 )
             joined.append(piece)
-        self._areas[first:last] = joined
-        self._starts[first:last] = [area.range.start for area in joined]
+        starts = [area.range.start for area in joined]
+        where = slice(first, last)
+        replaced = self._areas[where]
+        # Nothing is made or let go between the two, so that no finalizer sees one without the other.
+        self._areas[where] = joined
+        self._starts[where] = starts
+        self.latest = _NOWHERE
+        del replaced
 
     def _slice(self, start: int, end: int) -> slice:
         first = bisect_right(self._starts, start) - 1

@@ -3,13 +3,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from ctypes import c_void_p
+from typing import NamedTuple
 
 from ._native import MAP_FIXED, MAP_RESERVE, check_status, lib, lib_dropping_gil
+from .addr import PAGE_SIZE
 from .flags import MappingFlags
 
 READ_WRITE = MappingFlags.READ | MappingFlags.WRITE
 NO_ACCESS = MappingFlags(0)
+
+
+class Change(NamedTuple):
+    """What a run of pages allows, before and after."""
+
+    start: int
+    size: int
+    before: MappingFlags
+    after: MappingFlags
 
 
 def map_memory(
@@ -32,6 +44,45 @@ def protect_memory(start: int, size: int, flags: MappingFlags) -> None:
     check_status(lib.axp_protect(start, size, flags))
 
 
+def change_protection(changes: list[Change]) -> None:
+    """Allow the new access everywhere, or leave it as it was everywhere.
+
+    A split that a change needs may be one mapping too many.  Taken back in the other order, no step needs more
+    mappings than there were at that point before.
+
+    Raises:
+        OSError: The system's own.  Nothing was changed, unless other threads took the last mappings meanwhile.
+    """
+    if sum(change.size for change in changes) > PAGE_SIZE:
+        # mmap goes one mapping further than a split may: what is joined there could not be taken apart again.
+        release_memory(reserve_memory(PAGE_SIZE), PAGE_SIZE)
+    tried: list[Change] = []
+    try:
+        for change in changes:
+            tried.append(change)
+            protect_memory(change.start, change.size, change.after)
+    except BaseException:
+        for change in reversed(tried):
+            with contextlib.suppress(OSError):  # of one that cannot go back, the others still can
+                protect_memory(change.start, change.size, change.before)
+        raise
+
+
 def unmap_memory(start: int, size: int) -> None:
     """Give the addresses back."""
     check_status(lib.axp_unmap(start, size))
+
+
+_unreleased: list[tuple[int, int]] = []
+
+
+def release_memory(start: int, size: int) -> None:
+    """Give the addresses back, if not now then with the next ones.
+
+    The system joins reservations, and to cut one out of the middle takes a mapping more.
+    """
+    releasing = [(start, size)]
+    while _unreleased:
+        with contextlib.suppress(IndexError):  # another thread was faster
+            releasing.append(_unreleased.pop())
+    _unreleased.extend(entry for entry in releasing if lib.axp_unmap(*entry) != 0)

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import mmap
 import os
 import tempfile
 import threading
 
 from ._areas import Area, Backing
-from ._memory import NO_ACCESS, map_memory, protect_memory
+from ._memory import NO_ACCESS, Change, map_memory, protect_memory
 from ._native import MAP_FIXED, MAP_SHARED
 from .addr import PAGE_SIZE, VirtAddr
 from .flags import MappingFlags
@@ -22,63 +24,113 @@ if TYPE_CHECKING:
     WriteBack = Callable[[VirtAddr, bytes], None]
 
 
+class PageFile:
+    """A file in memory, and a mapping by which the kernel reaches its pages."""
+
+    __slots__ = ("descriptor", "pages")
+
+    def __init__(self, size: int) -> None:
+        self.descriptor = _anonymous_file(size)
+        try:
+            self.pages = mmap.mmap(self.descriptor, size)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    def __del__(self) -> None:
+        if hasattr(self, "pages"):
+            self.pages.close()
+            os.close(self.descriptor)
+
+
 class PagerBacking(Backing):
-    """A file in memory, mapped twice: by the area, a page at a time, and here, where the kernel fills it.
+    """A file in memory, mapped twice: by the area, a page at a time, and by the kernel, which fills it.
 
     So a page is whole before anybody can see it, and what was written can be read back whatever the area allows.  A
     page is not writable before the first write to it: that fault is how a written page is known.
     """
 
-    __slots__ = ("_pages", "busy", "file", "pager", "resident", "write_back")
+    __slots__ = ("busy", "file", "file_of_child", "pager", "resident", "write_back")
 
     def __init__(self, size: int, pager: Pager, write_back: WriteBack | None) -> None:
         self.pager = pager
         self.write_back = write_back
-        self.file = _anonymous_file(size)
-        try:
-            self._pages = mmap.mmap(self.file, size)
-        except BaseException:
-            os.close(self.file)
-            raise
+        self.file = PageFile(size)
+        self.file_of_child: PageFile | OSError | None = None
+        """During a fork: a copy as of then, or why there is none."""
         self.resident: dict[int, bool] = {}
         """Offsets of the pages that are in: whether they were written to."""
         self.busy: dict[int, Busy] = {}
         """Offsets of the pages that are on their way in or out."""
 
-    def __del__(self) -> None:
-        if hasattr(self, "_pages"):
-            self._pages.close()
-            os.close(self.file)
-
     def fill(self, offset: int, page: bytes) -> None:
-        """Set a page's content."""
-        self._pages[offset : offset + PAGE_SIZE] = page
+        """Bring a page in, hidden."""
+        self.file.pages[offset : offset + PAGE_SIZE] = page
+        self.resident[offset] = False
 
     def content(self, offset: int) -> bytes:
         """Return a page's content."""
-        return self._pages[offset : offset + PAGE_SIZE]
+        return self.file.pages[offset : offset + PAGE_SIZE]
 
-    def show(self, area: Area, offset: int) -> None:
-        """Let a page that is in be accessed as far as its area allows; writing, once it was written to."""
-        flags = area.flags if self.resident[offset] else area.flags & ~MappingFlags.WRITE
-        protect_memory(area.range.start + offset - area.offset, PAGE_SIZE, flags)
+    def show(self, area: Area, offset: int, *, written: bool) -> None:
+        """Let a page that is in be accessed as far as its area allows; writing, once it was written to.
+
+        A page that is in may be hidden all the same, if the system had no mapping left for it: the next access shows
+        it then.
+
+        Raises:
+            OSError: The system's own.  Nothing was changed.
+        """
+        protect_memory(area.range.start + offset - area.offset, PAGE_SIZE, _shown(area.flags, written))
+        self.resident[offset] = written
+
+    def changes(self, area: Area, flags: MappingFlags) -> list[Change]:
+        """Return what has to change so that the pages of an area that are in allow what ``flags`` do.
+
+        A page that is on its way out is shown to nobody; if it stays, it is shown as its area is then.
+        """
+        found: list[Change] = []
+        for offset in sorted(self.resident):
+            if offset in self.busy or not area.offset <= offset < area.offset + area.range.size:
+                continue
+            written = self.resident[offset]
+            before, after = _shown(area.flags, written), _shown(flags, written)
+            start = area.range.start + offset - area.offset
+            last = found[-1] if found else None
+            if last is not None and last[2:] == (before, after) and last.start + last.size == start:
+                found[-1] = last._replace(size=last.size + PAGE_SIZE)
+            elif before != after:
+                found.append(Change(start, PAGE_SIZE, before, after))
+        return found
 
     def attach(self, area: Area) -> None:
-        """Map the file at an area's addresses, with the pages that are in to be seen."""
+        """Map the file at an area's addresses, with the pages that are in to be seen as far as the system can."""
         options = MAP_FIXED | MAP_SHARED
         start, size = area.range.start, area.range.size
-        map_memory(size, NO_ACCESS, start=start, options=options, file=self.file, offset=area.offset)
-        for offset in self.resident:
-            if area.offset <= offset < area.offset + size:
-                self.show(area, offset)
+        map_memory(size, NO_ACCESS, start=start, options=options, file=self.file.descriptor, offset=area.offset)
+        with contextlib.suppress(OSError):
+            for offset, written in self.resident.items():
+                if offset not in self.busy and area.offset <= offset < area.offset + size:
+                    self.show(area, offset, written=written)
 
-    def copy(self) -> PagerBacking:
-        """Return another file with the same pages in."""
-        other = PagerBacking(len(self._pages), self.pager, self.write_back)
-        other.resident = dict(self.resident)
+    def copy_for_child(self) -> None:
+        """Before a fork: copy the pages that are in.  Afterwards the parent may change them before the child can."""
+        try:
+            copy = self.file_of_child = PageFile(len(self.file.pages))
+        except OSError as failure:
+            self.file_of_child = failure
+            return
         for offset in self.resident:
-            other.fill(offset, self.content(offset))
-        return other
+            copy.pages[offset : offset + PAGE_SIZE] = self.content(offset)
+
+    def take_copy(self) -> OSError | None:
+        """In the child: have the copy for a file, and no other thread's business; or return why there is none."""
+        copy, self.file_of_child = self.file_of_child, None
+        if not isinstance(copy, PageFile):
+            return copy or OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self.file = copy
+        self.busy = {offset: busy for offset, busy in self.busy.items() if busy.thread == threading.get_ident()}
+        return None
 
     def drop(self, offset: int, size: int) -> None:
         """Forget the pages of a part, and give their memory back."""
@@ -88,7 +140,11 @@ class PagerBacking(Backing):
             if offset <= page < offset + size:
                 self.resident.pop(page, None)
         if hasattr(mmap, "MADV_REMOVE"):
-            self._pages.madvise(mmap.MADV_REMOVE, offset, size)
+            self.file.pages.madvise(mmap.MADV_REMOVE, offset, size)
+
+
+def _shown(flags: MappingFlags, written: bool) -> MappingFlags:
+    return flags if written else flags & ~MappingFlags.WRITE
 
 
 class Busy:

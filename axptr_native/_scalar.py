@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WIDTHS = (1, 2, 4, 8)
 
 _SIGNED, _UNSIGNED = "bhilq", "BHILQ"
+_CDATA: Any = ctypes._SimpleCData.__mro__[1]
 _POINTER_BASES = (ctypes._Pointer, CFuncPtr)
 _TEXT_POINTERS = "zZ"
 
@@ -56,6 +57,9 @@ class Scalar:
     def _pack_address(self, value: Any) -> ctypes.c_void_p:
         if isinstance(value, (*_POINTER_BASES, ctypes.c_char_p, ctypes.c_wchar_p, ctypes.c_void_p)):
             return ctypes.cast(value, ctypes.c_void_p)
+        pointed = getattr(self.ctype, "_type_", None)
+        if isinstance(value, ctypes.Array) and value._type_ is pointed:
+            return ctypes.c_void_p(ctypes.addressof(value))
         if value is not None and not isinstance(value, int):
             raise TypeError(f"{self.ctype.__name__} holds an address: an int, None or a pointer, not {value!r}")
         packed = ctypes.c_void_p(value)
@@ -70,7 +74,8 @@ def scalar_of(ctype: Any) -> Scalar:
     Raises:
         TypeError: ``ctype`` is not a ctypes simple or pointer type of 1, 2, 4 or 8 bytes.
     """
-    scalar = _known.get(ctype)
+    # A value instead of a type may have no hash.
+    scalar = _known.get(ctype) if isinstance(ctype, type) else None
     if scalar is None:
         scalar = _known[ctype] = _examine(ctype)
     return scalar
@@ -80,13 +85,15 @@ _known: dict[Any, Scalar] = {}
 
 
 def _examine(ctype: Any) -> Scalar:
-    if isinstance(ctype, type) and issubclass(ctype, _POINTER_BASES):
+    require_ctype(ctype)
+    if issubclass(ctype, _POINTER_BASES):
         return Scalar(ctype, ctypes.c_void_p)
-    if not (isinstance(ctype, type) and issubclass(ctype, ctypes._SimpleCData)):
-        name = getattr(ctype, "__name__", repr(ctype))
-        raise TypeError(f"{name} is not a ctypes simple type; copy_struct_from_user() reads structures and arrays")
+    if not issubclass(ctype, ctypes._SimpleCData):
+        raise TypeError(
+            f"{ctype.__name__} is not a ctypes simple type; copy_struct_from_user() reads structures and arrays"
+        )
     width = ctypes.sizeof(ctype)
-    code: str = ctype._type_  # type: ignore[attr-defined]
+    code: str = ctype._type_
     refuse_objects(ctype)
     if width not in WIDTHS:
         raise TypeError(f"{ctype.__name__} has {width} bytes: no single access is that wide")
@@ -95,19 +102,35 @@ def _examine(ctype: Any) -> Scalar:
     return Scalar(ctype, ctype, is_integer=code in _SIGNED + _UNSIGNED)
 
 
+def require_ctype(ctype: Any) -> None:
+    """Refuse what is not a ctypes type that values can have.
+
+    Raises:
+        TypeError: ``ctype`` is none.
+    """
+    if not (isinstance(ctype, type) and issubclass(ctype, _CDATA)):
+        raise TypeError(f"{getattr(ctype, '__name__', None) or repr(ctype)} is not a ctypes type")
+    try:
+        ctypes.sizeof(ctype)
+    except TypeError:
+        raise TypeError(f"{ctype.__name__} is abstract: a type that is derived from it is required") from None
+
+
 def refuse_objects(ctype: Any) -> None:
     """Refuse types that hold Python objects, anywhere in them.
 
     Raises:
-        TypeError: ``ctype`` does: ctypes would take an address that is not trusted for an object.
+        TypeError: ``ctype`` does: ctypes would take an address that is not trusted for an object.  Or it is no type.
     """
-    if ctype in _without_objects:
+    if isinstance(ctype, type) and ctype in _without_objects:
         return
-    if isinstance(ctype, type) and issubclass(ctype, ctypes._SimpleCData) and ctype._type_ == "O":  # type: ignore[attr-defined]
+    require_ctype(ctype)
+    if issubclass(ctype, ctypes.Array):
+        refuse_objects(ctype._type_)  # and not noted: each length is a type of its own
+        return
+    if issubclass(ctype, ctypes._SimpleCData) and ctype._type_ == "O":
         raise TypeError("an object cannot be made from memory that is not trusted")
-    if isinstance(ctype, type) and issubclass(ctype, ctypes.Array):
-        refuse_objects(ctype._type_)
-    for base in getattr(ctype, "__mro__", ()):
+    for base in ctype.__mro__:
         for field in vars(base).get("_fields_", ()):
             refuse_objects(field[1])
     _without_objects.add(ctype)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import mmap
+from operator import index
 
 PAGE_SIZE: int = mmap.PAGESIZE
 """Bytes in a page, the unit of protection."""
@@ -53,14 +54,16 @@ class VirtAddr(int):
         return self.align_offset(align) == 0
 
     def __add__(self, other: int) -> VirtAddr:
-        return VirtAddr(int(self) + other) if isinstance(other, int) else NotImplemented
+        distance = _distance(other)
+        return NotImplemented if distance is None else VirtAddr(int(self) + distance)
 
     __radd__ = __add__
 
     def __sub__(self, other: int) -> int:
-        if not isinstance(other, int):
+        distance = _distance(other)
+        if distance is None:
             return NotImplemented
-        difference = int(self) - other
+        difference = int(self) - distance
         return difference if isinstance(other, VirtAddr) else VirtAddr(difference)
 
     def __reduce__(self) -> tuple[type[VirtAddr], tuple[int]]:
@@ -80,12 +83,14 @@ class VirtAddrRange:
 
     Raises:
         ValueError: ``end`` lies before ``start``.
+        TypeError: One of them is not an integer.
     """
 
     # Written out: importing dataclasses takes longer than the rest of the package.
     __slots__ = ("_end", "_start")
 
     def __init__(self, start: int, end: int) -> None:
+        start, end = index(start), index(end)
         if end < start:
             raise ValueError(f"range ends at {end:#x}, before its start {start:#x}")
         self._start = VirtAddr(start)
@@ -144,6 +149,24 @@ class VirtAddrRange:
 
     def __repr__(self) -> str:
         return f"VirtAddrRange({self.start:#x}, {self.end:#x})"
+
+
+def _distance(other: object) -> int | None:
+    """Return by how many bytes an address is to be moved, or None if that is for ``other`` to say: an array, perhaps.
+
+    Raises:
+        TypeError: ``other`` is a number that is no integer, which would make one of the address too.
+    """
+    if isinstance(other, int):
+        return int(other)
+    try:
+        return index(other)  # type: ignore[arg-type]
+    except TypeError:
+        from numbers import Number
+
+        if isinstance(other, Number):
+            raise TypeError(f"an address is moved by whole bytes, not by {other!r}") from None
+        return None
 
 
 def _power_of_two(align: int) -> int:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import weakref
 from operator import index
 from typing import TypeVar
 
 from ._areas import Area, Backing
-from ._demand import DemandPaging, register
-from ._memory import NO_ACCESS, map_memory, protect_memory, reserve_memory, unmap_memory
-from ._native import ADDRESS_MAX, MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status, install
+from ._demand import DemandPaging
+from ._memory import NO_ACCESS, Change, change_protection, map_memory, protect_memory, reserve_memory
+from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
 from ._native import lib_dropping_gil as lib
 from ._pager import PagerBacking, PagingCounters
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
@@ -35,6 +35,7 @@ _Result = TypeVar("_Result")
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 _ALL = _READ | _WRITE | MappingFlags.EXECUTE
 _OFFSET_MAX = (1 << 63) - 1
+_DESCRIPTOR_MAX = (1 << 31) - 1
 
 
 class _File(Backing):
@@ -45,7 +46,11 @@ class AddrSpace(DemandPaging):
     """A range of addresses that nothing else can move into, with areas mapped into it.
 
     What is not mapped allows no access, so a stale pointer into it always faults.  A context manager: leaving it
-    closes the space.  Everything may be called from any thread.
+    closes the space.  Let go without that it is unmapped too, with the last of what refers to it.
+
+    Everything may be called from any thread.  What a finalizer, or a signal handler, unmaps while it interrupts an
+    operation of the space is unmapped with the next one; anything else that would change the space there is
+    RuntimeError.
 
     Args:
         size: Bytes to reserve; a multiple of PAGE_SIZE.
@@ -55,71 +60,6 @@ class AddrSpace(DemandPaging):
 
     Source: Starry-OS ``axmm::AddrSpace``.
     """
-
-    def __init__(self, size: int) -> None:
-        size = index(size)
-        if size <= 0 or size % PAGE_SIZE or size > ADDRESS_MAX:
-            raise space_error(errno.EINVAL, f"an address space of {size} bytes: not a positive multiple of {PAGE_SIZE}")
-        base = reserve_memory(size)
-        super().__init__(VirtAddrRange.from_start_size(base, size))
-        self._closed = False
-        # The addresses stay taken as long as anybody holds the space: what still points into it must go on faulting.
-        weakref.finalize(self, unmap_memory, base, size).atexit = False
-        install()
-
-    @property
-    def base(self) -> VirtAddr:
-        """The first address."""
-        return self._range.start
-
-    @property
-    def end(self) -> VirtAddr:
-        """The first address after the space."""
-        return self._range.end
-
-    @property
-    def size(self) -> int:
-        """Bytes from ``base`` to ``end``."""
-        return self._range.size
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._closed
-
-    def contains_range(self, start: int, size: int) -> bool:
-        """Return whether all ``size`` bytes from ``start`` on lie in the space, mapped or not."""
-        return self.base <= start and 0 <= size <= self.end - start
-
-    def areas(self) -> tuple[Area, ...]:
-        """Return the areas, in the order of their addresses."""
-        with self._lock:
-            return tuple(self._areas)
-
-    def find_free_area(
-        self, hint: int, size: int, limit: VirtAddrRange | None = None, align: int = PAGE_SIZE
-    ) -> VirtAddr | None:
-        """Return an address from which ``size`` bytes are free, or None.
-
-        Args:
-            hint: Where to begin; what lies below is looked at last.
-            size: Bytes that are needed.
-            limit: Where they have to lie; None: anywhere in the space.
-            align: What the address is a multiple of, in bytes: a power of two, at least PAGE_SIZE.
-
-        Raises:
-            OSError: EINVAL for a size or an alignment that is not in pages.
-
-        Source: Starry-OS ``AddrSpace::find_free_area``.
-        """
-        if size <= 0 or size % PAGE_SIZE or align < PAGE_SIZE or align & (align - 1):
-            raise space_error(errno.EINVAL, f"{size} bytes aligned to {align}: neither is in whole pages")
-        low = max(self.base, limit.start if limit else 0)
-        high = min(self.end, limit.end if limit else ADDRESS_MAX)
-        with self._lock:
-            self._check_open()
-            found = self._areas.free(max(low, hint), high, size, align)
-            return self._areas.free(low, high, size, align) if found is None else found
 
     def map_alloc(self, start: int | None, size: int, flags: MappingFlags, *, populate: bool = False) -> VirtAddrRange:
         """Map zeroed memory.
@@ -178,7 +118,7 @@ class AddrSpace(DemandPaging):
         if offset > _OFFSET_MAX:
             raise space_error(errno.EOVERFLOW, f"file offset {offset} does not fit")
         descriptor = file if isinstance(file, int) else file.fileno()
-        if descriptor < 0:
+        if not 0 <= descriptor <= _DESCRIPTOR_MAX:  # ctypes would wrap it to another
             raise space_error(errno.EBADF, f"{descriptor} is no file descriptor")
         options = MAP_FIXED | (MAP_SHARED if shared else 0)
         return self._map(
@@ -221,16 +161,17 @@ class AddrSpace(DemandPaging):
         """
         self._check_place(start, size)
         backing = PagerBacking(size, pager, write_back)
-        mapped = self._map(
+        self._expect_faults()
+        return self._map(
             start,
             size,
             flags,
             backing,
             0,
-            lambda at: map_memory(size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file),
+            lambda at: map_memory(
+                size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file.descriptor
+            ),
         )
-        register(self)
-        return mapped
 
     def unmap(self, start: int, size: int) -> None:
         """Take everything out of a range, which may have holes.
@@ -245,16 +186,22 @@ class AddrSpace(DemandPaging):
         Source: Starry-OS ``AddrSpace::unmap``.
         """
         self._check_place(start, size)
-        with self._lock:
-            self._check_open()
-            self._clear(start, start + size)
+        if self._is_interrupted():
+            self._put_off.append((start, start + size))
+            return
+        with self._lock_to_change():
+            self._begin()
+            removed = self._clear(start, start + size)
+        # Not before the lock is: with the areas may go what their pagers belong to, and its finalizers run.
+        del removed
 
     def protect(self, start: int, size: int, flags: MappingFlags) -> None:
         """Change the access that a range allows.
 
         Raises:
             OSError: EINVAL (unaligned, or not in the space); ENOMEM (there is a hole in it, or the system has no more
-                mappings); the system's own.  Nothing was changed.
+                mappings); the system's own.  Nothing was changed, unless other threads took the last mappings at the
+                same moment: then some pages may allow what was asked for.
             ValueError: The space is closed.
 
         Source: Starry-OS ``AddrSpace::protect``.
@@ -262,20 +209,13 @@ class AddrSpace(DemandPaging):
         self._check_place(start, size)
         _check_flags(flags)
         end = start + size
-        with self._lock:
-            self._check_open()
+        with self._lock_to_change():
+            self._begin()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
-            before = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-            after = [area.part(start, end, flags) for area in before]
-            try:
-                for area in after:
-                    _apply(area)
-            except OSError:
-                for area in before:
-                    _apply(area)
-                raise
-            self._areas.replace(start, end, after)
+            parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
+            change_protection([change for part in parts for change in _changes(part, flags)])
+            self._areas.replace(start, end, [part.part(start, end, flags) for part in parts])
 
     def check_region_access(self, range: VirtAddrRange, flags: MappingFlags) -> bool:  # noqa: A002
         """Return whether every byte of a range is mapped and allows this access.  False once the space is closed.
@@ -286,7 +226,7 @@ class AddrSpace(DemandPaging):
         """
         if self._closed or not self.contains_range(range.start, range.size):
             return False
-        with self._lock:
+        with self._lock_to_read():
             areas = self._areas.overlapping(range.start, range.end)
             return self._areas.covers(range.start, range.end) and all(flags in area.flags for area in areas)
 
@@ -299,8 +239,9 @@ class AddrSpace(DemandPaging):
             flags: With WRITE, for writing; otherwise for reading.
 
         Raises:
-            OSError: The system's own: ENOMEM (there is a hole in it), EINVAL (the access is not allowed; unaligned,
-                or not in the space), EFAULT (past the end of a file).
+            OSError: The system's own: ENOMEM (there is a hole in it, or the system has no more mappings), EINVAL (the
+                access is not allowed; unaligned, or not in the space), EFAULT (past the end of a file).  Some pages may
+                have been brought in.
             FaultError: A pager did not resolve it.
             ValueError: The space is closed.
 
@@ -309,7 +250,7 @@ class AddrSpace(DemandPaging):
         self._check_place(start, size)
         access = _WRITE if _WRITE in flags else _READ
         end = start + size
-        with self._lock:
+        with self._lock_to_read():
             self._check_open()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
@@ -322,7 +263,7 @@ class AddrSpace(DemandPaging):
                 check_status(lib.axp_populate(part.range.start, part.range.size, access))
                 continue
             for page in range(part.range.start, part.range.end, PAGE_SIZE):
-                refused = self._resolve(FaultError(page, access, FaultReason.NOT_PERMITTED))
+                refused = self._bring_in(FaultError(page, access, FaultReason.NOT_PERMITTED))
                 if refused is not None:
                     raise refused
 
@@ -346,26 +287,27 @@ class AddrSpace(DemandPaging):
         copy_to_user(addr, data)
 
     def clear(self) -> None:
-        """Unmap everything.
+        """Unmap everything.  Where the system has no more mappings, its memory is kept until it is mapped again.
 
         Raises:
             ValueError: The space is closed.
 
         Source: Starry-OS ``AddrSpace::clear``.
         """
-        with self._lock:
+        with self._lock_to_change():
             self._check_open()
-            self._clear(self.base, self.end)
+            removed = self._clear_all()
+        del removed
 
     def close(self) -> None:
         """Unmap everything, for good.  May be called again.
 
         Pointers into the space, and references and slices that were made from them, raise FaultError from now on.
         """
-        with self._lock:
-            if not self._closed:
-                self._clear(self.base, self.end)
-                self._closed = True
+        with self._lock_to_change():
+            removed = [] if self._closed else self._clear_all()
+            self._closed = True
+        del removed
 
     def _is_ready(self, start: int, size: int, flags: int) -> bool:
         areas = self._areas
@@ -389,9 +331,6 @@ class AddrSpace(DemandPaging):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<AddrSpace {self.base}-{self.end}{' closed' * self._closed}>"
-
     def _map(
         self,
         start: int | None,
@@ -403,39 +342,53 @@ class AddrSpace(DemandPaging):
     ) -> VirtAddrRange:
         self._check_place(start, size)
         _check_flags(flags)
-        with self._lock:
-            self._check_open()
+        with self._lock_to_change():
+            self._begin()
             at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(start)
             if at is None:
                 raise space_error(errno.ENOMEM, f"no room for {size} bytes in {self!r}")
             taken = self._areas.overlapping(at, at + size)
             if taken:
                 raise space_error(errno.EEXIST, f"{size} bytes at {at} overlap {taken[0]!r}")
+            mapped = VirtAddrRange.from_start_size(at, size)
             try:
                 establish(at)
-            except OSError:
-                reserve_memory(size, start=at)  # a mapping that fails may have taken the reservation with it
+                self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
+            except BaseException:
+                self._areas.replace(mapped.start, mapped.end, [])
+                with contextlib.suppress(OSError):  # a mapping that failed for want of mappings took nothing with it
+                    reserve_memory(size, start=at)
                 raise
-            mapped = VirtAddrRange.from_start_size(at, size)
-            self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
             return mapped
 
-    def _clear(self, start: int, end: int) -> None:
+    def _begin(self) -> None:
+        """Begin a change, with the lock held; first do what was put off."""
+        self._check_open()
+        while self._put_off:
+            start, end = self._put_off[-1]
+            self._clear(start, end)
+            self._put_off.remove((start, end))
+
+    def _clear_all(self) -> list[Area]:
+        try:
+            return self._clear(self.base, self.end)
+        except OSError:
+            # One mapping too many for the system.  To hide what is there takes none, and the rest is done when the
+            # addresses are given back.
+            protect_memory(self.base, self.size, NO_ACCESS)
+            return self._forget(self.base, self.end)
+
+    def _clear(self, start: int, end: int) -> list[Area]:
         reserve_memory(end - start, start=start)
+        return self._forget(start, end)
+
+    def _forget(self, start: int, end: int) -> list[Area]:
         removed = [area.part(start, end) for area in self._areas.overlapping(start, end)]
         self._areas.replace(start, end, [])
         for area in removed:
             if isinstance(area.backing, PagerBacking):
                 area.backing.drop(area.offset, area.range.size)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError("the address space is closed")
-
-    def _check_place(self, start: int | None, size: int) -> None:
-        at = self.base if start is None else index(start)
-        if size <= 0 or at % PAGE_SIZE or index(size) % PAGE_SIZE or not self.contains_range(at, size):
-            raise space_error(errno.EINVAL, f"{size} bytes at {at:#x}: not whole pages of {self!r}")
+        return removed
 
     def _check_span(self, addr: int, size: int, access: MappingFlags) -> None:
         if not self.contains_range(addr, size):
@@ -452,12 +405,8 @@ def _check_flags(flags: MappingFlags) -> None:
         raise space_error(errno.EINVAL, f"{flags!r} are more than the flags that there are")
 
 
-def _apply(area: Area) -> None:
-    """Have the system allow what the area does."""
-    if not isinstance(area.backing, PagerBacking):
-        protect_memory(area.range.start, area.range.size, area.flags)
-        return
-    for offset in area.backing.resident:
-        # A page that is on its way out is shown to nobody; if it stays, it is shown as its area is then.
-        if offset not in area.backing.busy and area.offset <= offset < area.offset + area.range.size:
-            area.backing.show(area, offset)
+def _changes(area: Area, flags: MappingFlags) -> list[Change]:
+    """Return what the system has to change so that an area allows this."""
+    if isinstance(area.backing, PagerBacking):
+        return area.backing.changes(area, flags)
+    return [Change(area.range.start, area.range.size, area.flags, flags)]

@@ -11,7 +11,7 @@ from ctypes import alignment, sizeof
 from typing import Any, NamedTuple
 
 from ._native import ADDRESS_MAX
-from ._scalar import WIDTHS
+from ._scalar import WIDTHS, require_ctype
 from .addr import VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason, TooLongError
 from .flags import MappingFlags
@@ -42,10 +42,15 @@ class Layout(NamedTuple):
 
         Raises:
             ValueError: ``count`` is negative.
+            TypeError: ``ctype`` is not a ctypes type that values can have.
         """
         if count < 0:
             raise ValueError(f"there are no {count} elements")
-        return cls(sizeof(ctype) * count, alignment(ctype))
+        try:
+            return cls(sizeof(ctype) * count, alignment(ctype))
+        except TypeError:
+            require_ctype(ctype)
+            raise
 
 
 def check_region(aspace: Space, start: int, layout: Layout, flags: MappingFlags) -> None:

@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import alignment, c_char, sizeof
+from ctypes import alignment, c_char, c_char_p, c_wchar, c_wchar_p, sizeof
 from functools import total_ordering
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
+from ._scalar import require_ctype
 from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
 from .flags import MappingFlags
 from .space import SURE_SPACES, ProcessSpace
+from .uaccess import get_user
 from .view import UserRef, UserSlice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _ctypes import _CData, _Pointer
+
     from typing_extensions import Self
 
     from .space import AddrSpaceProvider, Space
@@ -26,6 +30,7 @@ __all__ = ["UserConstPtr", "UserPtr"]
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
+_Data = TypeVar("_Data", bound="_CData")
 
 _PROCESS = ProcessSpace()
 _LIMIT = 1 << 20
@@ -49,32 +54,42 @@ class _UserPointer(Generic[_T]):
     """ACCESS_FLAGS, since an enumeration takes longer than an access."""
     _size: ClassVar[int]
     _align: ClassVar[int]
+    _family: ClassVar[Any]
+    """The class without a type that this one was made from."""
     _typed: ClassVar[dict[Any, Any]] = {}
+    """The classes that were made from this one, by type."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.ctype is None:
+            cls._family = cls
+            cls._typed = {}
+        else:
+            cls._size = sizeof(cls.ctype)  # 0: it has none, or none yet
+            cls._align = alignment(cls.ctype) or 1
 
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, ctype):
             try:
-                return cls._typed[ctype]
-            except (KeyError, TypeError):  # TypeError: it cannot be hashed
-                return cls._of_type(ctype)
+                if cls.ctype is None:
+                    return cls._typed[ctype]
+            except (KeyError, TypeError):  # TypeError: a value, which has no hash
+                pass
+            return super().__class_getitem__(ctype) if isinstance(ctype, TypeVar) else cls._of(ctype)
 
-        @classmethod
-        def _of_type(cls, ctype):
-            if isinstance(ctype, TypeVar):
-                return super().__class_getitem__(ctype)
-            if cls.ctype is not None or not _is_ctype(ctype):
-                raise TypeError(f"{cls.__name__}[{ctype!r}]: one ctypes type is required")
-            body = {
-                "__slots__": (),
-                "__doc__": cls.__doc__,
-                "__module__": cls.__module__,
-                "ctype": ctype,
-                "_typed": {},
-                "_size": sizeof(ctype),
-                "_align": alignment(ctype) or 1,  # ctypes knows none of what has no size
-            }
-            return cls._typed.setdefault(ctype, type(f"{cls.__name__}[{ctype.__name__}]", (cls,), body))
+    @classmethod
+    def _of(cls, ctype: Any) -> Any:
+        """Make the class of pointers to a type."""
+        try:
+            if cls.ctype is not None:
+                raise TypeError("it has one")
+            require_ctype(ctype)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}[{ctype!r}]: one ctypes type is required: {error}") from None
+        name = f"{cls.__name__}[{ctype.__name__}]"
+        body = {"__slots__": (), "ctype": ctype, "__doc__": cls.__doc__, "__module__": cls.__module__}
+        return cls._typed.setdefault(ctype, type(name, (cls,), body))
 
     def __init__(self, address: int) -> None:
         if self.ctype is None:
@@ -118,13 +133,100 @@ class _UserPointer(Generic[_T]):
         """
         space: Any = _PROCESS if aspace is None else aspace
         at = self._address
-        if type(space) in SURE_SPACES and not at % self._align and space._is_ready(at, self._size, self._access):
+        if self._is_ready(space, self._size, self._access):
             return UserRef(at, self.ctype, space, self._writable)
         return space.with_addr_space(self._get_checked)  # type: ignore[no-any-return]
+
+    def _is_ready(self, space: Any, size: int, access: int) -> bool:
+        """Return whether all that is to be checked was found good, at once."""
+        return (
+            type(space) in SURE_SPACES
+            and not self._address % self._align
+            and 0 < size <= _PROBED
+            and space._is_ready(self._address, size, access)
+        )
 
     def _get_checked(self, space: Space) -> UserRef[_T]:
         check_region(space, self._address, Layout.of(self.ctype), self.ACCESS_FLAGS)
         return UserRef(self._address, self.ctype, space, self._writable)
+
+    # To mypy self must be able to be anything that is derived from this class; these are the two that there are.
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserPtr[_Pointer[_Data]], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserPtr[_Data]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserConstPtr[_Pointer[_Data]], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserConstPtr[_Data]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserPtr[c_char_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserPtr[c_char]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserConstPtr[c_char_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserConstPtr[c_char]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserPtr[c_wchar_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserPtr[c_wchar]: ...
+    @overload
+    def follow(  # type: ignore[misc]
+        self: UserConstPtr[c_wchar_p], aspace: Space | AddrSpaceProvider | None = None
+    ) -> UserConstPtr[c_wchar]: ...
+    def follow(self, aspace: Any = None) -> Any:
+        """Read the pointer that it points to, and return that, typed and of the same kind: const stays const.
+
+        A pointer to ``POINTER(T)`` gives one to ``T``, to ``c_char_p`` one to ``c_char``, to ``c_wchar_p`` one to
+        ``c_wchar``.  It may be null.  Nothing is checked of it, and what it leads to is not touched.
+
+        Args:
+            aspace: The address space that has to allow the reading; the whole process if it is left out.
+
+        Raises:
+            TypeError: It does not point to such a type.  A ``c_void_p`` does not say what is there: cast to
+                ``POINTER(T)`` first.
+            FaultError: MISALIGNED, REFUSED (the space does not allow it), OUT_OF_RANGE; or the read faulted.
+            OSError: The system could not bring the pages in.
+        """
+        target = _pointed(self.ctype)
+        space: Any = _PROCESS if aspace is None else aspace
+        at = self._address
+        if self._is_ready(space, self._size, MappingFlags.READ.value):
+            return self._family[target](get_user(at, ctypes.c_void_p) or 0)
+
+        def checked(space: Space) -> Any:
+            check_region(space, at, Layout.of(self.ctype), MappingFlags.READ)
+            return self._family[target](get_user(at, ctypes.c_void_p) or 0)
+
+        return space.with_addr_space(checked)
+
+    @overload
+    def cast(self: UserPtr[Any], ctype: type[_U]) -> UserPtr[_U]: ...  # type: ignore[misc]
+    @overload
+    def cast(self: UserConstPtr[Any], ctype: type[_U]) -> UserConstPtr[_U]: ...  # type: ignore[misc]
+    def cast(self, ctype: Any) -> Any:
+        """Return a pointer to the same address as another type."""
+        return self._family[ctype](self._address)
+
+    @overload
+    def field(self: UserPtr[Any], name: str) -> UserPtr[Any]: ...  # type: ignore[misc]
+    @overload
+    def field(self: UserConstPtr[Any], name: str) -> UserConstPtr[Any]: ...  # type: ignore[misc]
+    def field(self, name: str) -> Any:
+        """Return a pointer to a member of the structure or union.
+
+        Raises:
+            AttributeError: There is no such member.
+            TypeError: It is a bit field.
+        """
+        field = _find_field(self.ctype, name)
+        if field is None:
+            raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
+        if len(field) > 2:
+            raise TypeError(f"{name} is a bit field: no pointer leads to it")
+        return self._family[field[1]](self._address + getattr(self.ctype, name).offset)
 
     @overload
     def get_as_slice(self, aspace: Space | AddrSpaceProvider | None, length: int) -> UserSlice[_T]: ...
@@ -148,13 +250,7 @@ class _UserPointer(Generic[_T]):
             aspace, length = None, aspace
         space: Any = _PROCESS if aspace is None else aspace
         at, count = self._address, index(length)
-        size = count * self._size
-        if (
-            type(space) in SURE_SPACES
-            and not at % self._align
-            and 0 < size <= _PROBED
-            and space._is_ready(at, size, self._access)
-        ):
+        if self._is_ready(space, count * self._size, self._access):
             return UserSlice(at, self.ctype, count, space, self._writable)
 
         def checked(space: Space) -> UserSlice[_T]:
@@ -215,14 +311,6 @@ class _UserPointer(Generic[_T]):
             raise ValueError(f"{self!r} and {other!r} are not a whole number of elements apart")
         return count
 
-    def _field(self, name: str) -> tuple[int, Any]:
-        field = _find_field(self.ctype, name)
-        if field is None:
-            raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
-        if len(field) > 2:
-            raise TypeError(f"{name} is a bit field: no pointer leads to it")
-        return self._address + getattr(self.ctype, name).offset, field[1]
-
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other._address == self._address
 
@@ -233,7 +321,9 @@ class _UserPointer(Generic[_T]):
         return hash((type(self), self._address))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (_kind(self), self.ctype, self._address)
+        if type(self) is not self._family[self.ctype]:  # a class of somebody else's, which pickle finds by its name
+            return type(self), (self._address,)
+        return _rebuild, (self._family, self.ctype, self._address)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address:#x})"
@@ -251,21 +341,6 @@ class UserPtr(_UserPointer[_T]):
     ACCESS_FLAGS = MappingFlags.READ | MappingFlags.WRITE
     _writable = True
     _access = ACCESS_FLAGS.value
-    _typed: ClassVar[dict[Any, Any]] = {}
-
-    def cast(self, ctype: type[_U]) -> UserPtr[_U]:
-        """Return a pointer to the same address as another type."""
-        return UserPtr[ctype](self._address)  # type: ignore[valid-type]
-
-    def field(self, name: str) -> UserPtr[Any]:
-        """Return a pointer to a member of the structure or union.
-
-        Raises:
-            AttributeError: There is no such member.
-            TypeError: It is a bit field.
-        """
-        address, ctype = self._field(name)
-        return UserPtr[ctype](address)  # type: ignore[valid-type]
 
 
 class UserConstPtr(_UserPointer[_T]):
@@ -280,21 +355,6 @@ class UserConstPtr(_UserPointer[_T]):
     ACCESS_FLAGS = MappingFlags.READ
     _writable = False
     _access = ACCESS_FLAGS.value
-    _typed: ClassVar[dict[Any, Any]] = {}
-
-    def cast(self, ctype: type[_U]) -> UserConstPtr[_U]:
-        """Return a pointer to the same address as another type."""
-        return UserConstPtr[ctype](self._address)  # type: ignore[valid-type]
-
-    def field(self, name: str) -> UserConstPtr[Any]:
-        """Return a pointer to a member of the structure or union.
-
-        Raises:
-            AttributeError: There is no such member.
-            TypeError: It is a bit field.
-        """
-        address, ctype = self._field(name)
-        return UserConstPtr[ctype](address)  # type: ignore[valid-type]
 
     def get_as_str(
         self: UserConstPtr[c_char], aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
@@ -335,16 +395,16 @@ def _find_field(ctype: Any, name: str) -> Any:
     return None
 
 
-def _is_ctype(ctype: Any) -> bool:
-    try:
-        sizeof(ctype)
-    except TypeError:
-        return False
-    return isinstance(ctype, type)
-
-
-def _kind(pointer: _UserPointer[Any]) -> type[Any]:
-    return UserPtr if isinstance(pointer, UserPtr) else UserConstPtr
+def _pointed(ctype: Any) -> Any:
+    """Return the type of what a pointer type points to."""
+    target = None
+    if issubclass(ctype, ctypes._Pointer):
+        target = getattr(ctype, "_type_", None)
+    elif issubclass(ctype, (c_char_p, c_wchar_p)):
+        target = c_char if issubclass(ctype, c_char_p) else c_wchar
+    if target is None:
+        raise TypeError(f"{ctype.__name__} does not say what it points to, if it does: cast to POINTER(T) first")
+    return target
 
 
 def _rebuild(kind: Any, ctype: Any, address: int) -> Any:

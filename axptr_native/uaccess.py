@@ -242,7 +242,8 @@ def put_user(addr: int, ctype: type[Any], value: Any) -> None:
     Args:
         addr: Where to write.  It may be misaligned; then the access may not be atomic.
         ctype: A simple type of 1, 2, 4 or 8 bytes or a pointer type.
-        value: What ``ctype`` takes.  For pointer types: an address, None, or a pointer.
+        value: What ``ctype`` takes.  For pointer types: an address, None, a pointer, or for ``POINTER(T)`` an array of
+            ``T``.  The address alone is written: what is there has to be kept alive for as long as anybody uses it.
 
     Raises:
         FaultError: It cannot be written, and nothing was; ``transferred`` is 0.

@@ -52,8 +52,7 @@ def walk(space: AddrSpace, head: UserConstPtr[Node]) -> Iterator[tuple[UserConst
             raise ValueError(f"{node!r} comes a second time")
         seen.add(node)
         yield node, node.get(space).value
-        # The address that is in the field: what it points to has not been touched.
-        node = UserConstPtr[Node](node.field("next").get(space).value or 0).nullable()
+        node = node.field("next").follow(space).nullable()  # what it leads to has not been touched
 
 
 def inspect(space: AddrSpace, head: UserConstPtr[Node]) -> UserConstPtr[Node] | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory that ends, and a C library that misbehaves, as fixtures."""
+"""Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_memory import good_memory, pattern, poke
+from helpers_space import PAGED, Disk, spaced
 
+from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
 
 
@@ -32,6 +34,21 @@ def start() -> Iterator[int]:
     with good_memory(GOOD_PAGES) as memory:
         poke(memory, pattern(GOOD_SIZE))
         yield memory
+
+
+@pytest.fixture
+def space() -> Iterator[AddrSpace]:
+    """A space of 16 pages."""
+    with spaced(16) as made:
+        yield made
+
+
+@pytest.fixture
+def disk(space: AddrSpace) -> Disk:
+    """A disk of six pages of PAGED, mapped at the start of the space."""
+    made = Disk(PAGED)
+    made.map(space)
+    return made
 
 
 @pytest.fixture(scope="session")

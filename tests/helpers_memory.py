@@ -28,16 +28,6 @@ SIGNALS = {
 READ_ONLY = "READ_ONLY"
 
 
-class Indexed:
-    """An integer to those who ask for an index, and nothing else."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __index__(self) -> int:
-        return self.value
-
-
 class Gap(NamedTuple):
     """Good bytes in ``[start, edge)`` and ``[resume, end)``, and two bad pages between them."""
 
@@ -61,6 +51,16 @@ class Seen(NamedTuple):
     reason: FaultReason
     access: MappingFlags
     signal: int | None
+
+
+class Indexed:
+    """An integer to those who ask for an index, and nothing else."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
 
 
 def pattern(size: int, *, first: int = 0) -> bytes:

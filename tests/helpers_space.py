@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from helpers_memory import READ, WRITE
+from helpers_memory import READ, WRITE, pattern
 
 from axptr_native import PAGE_SIZE, AddrSpace, MappingFlags, VirtAddr, uaccess
 
 RW = READ | WRITE
 NONE = MappingFlags(0)
+PAGED = pattern(6 * PAGE_SIZE)
+"""What the disk of the fixture holds: bytes that are not zero."""
 
 
 def layout(space: AddrSpace) -> list[tuple[int, int, MappingFlags]]:

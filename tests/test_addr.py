@@ -4,6 +4,9 @@
 import copy
 import mmap
 import pickle
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +52,36 @@ def test_moving_an_address_gives_an_address_and_a_difference_an_int() -> None:
             address + wrong  # type: ignore[operator]
         with pytest.raises(TypeError):
             address - wrong  # type: ignore[operator]
+
+
+class Three:
+    """An integer of somebody else's."""
+
+    def __index__(self) -> int:
+        return 3
+
+
+class Column:
+    """Something that addresses can be added to, as arrays can."""
+
+    def __radd__(self, other: int) -> str:
+        return f"column of {other}"
+
+    __rsub__ = __radd__
+
+
+def test_an_address_is_moved_by_integers_only() -> None:
+    """Whatever has an index moves it; fractions are TypeError, where int gives a fraction; others have their say."""
+    address: Any = VirtAddr(0x1000)
+    assert (address + Three(), address - Three()) == (0x1003, 0xFFD)
+    assert type(address + Three()) is type(address - Three()) is VirtAddr
+    assert type(address - True) is VirtAddr
+    for fraction in (1.5, 2.0, float("nan"), Fraction(1, 2), Decimal(1), 1j):
+        with pytest.raises(TypeError, match="whole bytes"):
+            address + fraction
+        with pytest.raises(TypeError, match="whole bytes"):
+            address - fraction
+    assert address + Column() == address - Column() == "column of 0x1000"
 
 
 @checked
@@ -115,6 +148,17 @@ def test_a_range_that_ends_before_its_start_is_refused() -> None:
         VirtAddrRange.from_start_size(10, -1)
 
 
+@pytest.mark.parametrize("wrong", [1.0, 1.5, "1", b"1", None, Fraction(1), [1]])
+def test_a_range_is_made_of_integers(wrong: Any) -> None:
+    """Anything else is TypeError at either end; what has an index is taken for it."""
+    for start, end in ((wrong, 9), (1, wrong), (wrong, wrong)):
+        with pytest.raises(TypeError):
+            VirtAddrRange(start, end)
+        with pytest.raises(TypeError):
+            VirtAddrRange.from_start_size(start, end)
+    assert VirtAddrRange(Three(), 9) == VirtAddrRange(3, 9)  # type: ignore[arg-type]
+
+
 def test_a_range_is_an_immutable_value() -> None:
     """Equal ranges are one key; a range equals nothing else; nothing in it can be set."""
     span = VirtAddrRange(1, 5)
@@ -157,3 +201,21 @@ def test_flags_combine_and_name_themselves() -> None:
     assert flags & MappingFlags.WRITE == MappingFlags.WRITE
     assert MappingFlags(7) == flags | MappingFlags.EXECUTE
     assert not MappingFlags(0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (MappingFlags(0), "0"),
+        (MappingFlags.READ, "READ"),
+        (MappingFlags.WRITE | MappingFlags.READ, "READ|WRITE"),
+        (MappingFlags(7), "READ|WRITE|EXECUTE"),
+        (MappingFlags(8), "0x8"),
+        (MappingFlags(9), "READ|0x8"),
+    ],
+)
+def test_flags_show_alike_on_every_python(flags: MappingFlags, text: str) -> None:
+    """Text and repr name the flags in order, and a format makes a number of them."""
+    assert str(flags) == f"{flags}" == text
+    assert repr(flags) == (f"<MappingFlags.{text}: {int(flags)}>" if flags else "<MappingFlags: 0>")
+    assert f"{flags:#x} {flags:d}" == f"{int(flags):#x} {int(flags)}"

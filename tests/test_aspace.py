@@ -2,15 +2,15 @@
 """AddrSpace: what it maps, what it refuses without a change, and how it ends."""
 
 import contextlib
+import copy
 import errno
 import gc
 import os
+import pickle
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from child import ends, run
 from helpers_memory import READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, at, layout, spaced, unchanged
 
@@ -317,78 +317,19 @@ def test_addresses_are_given_back_with_the_space() -> None:
         assert raised.value.reason is FaultReason.NOT_MAPPED
 
 
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_space_is_not_copied(duplicate: Callable[[object], object], space: AddrSpace) -> None:
+    """A copy would outlive what holds the addresses: copying and pickling are TypeError."""
+    with unchanged(space), pytest.raises(TypeError, match="neither copied nor pickled"):
+        duplicate(space)
+
+
 def test_an_address_space_lends_itself(space: AddrSpace) -> None:
     """with_addr_space returns what the function makes of the space, and lets its exception out."""
     assert space.with_addr_space(lambda lent: (lent, 5)) == (space, 5)
     with pytest.raises(ZeroDivisionError):
         space.with_addr_space(lambda lent: lent.size // 0)
     assert (space.end - space.base, space.size) == (space.size, 8 * PAGE_SIZE)
-
-
-@pytest.mark.parametrize("ending", ["pass", "sys.exit(0)", "space.close()", "del space"])
-def test_interpreters_end_quietly_with_spaces_alive(ending: str, tmp_path: Path) -> None:
-    """A process that ends with a space open, paged and referenced exits with 0 and says nothing."""
-    code = f"""
-import sys
-from axptr_native import AddrSpace, MappingFlags, PAGE_SIZE
-space = AddrSpace(8 * PAGE_SIZE)
-rw = MappingFlags.READ | MappingFlags.WRITE
-space.map_alloc(None, PAGE_SIZE, rw)
-paged = space.map_pager(None, PAGE_SIZE, rw, lambda page, access: bytes(PAGE_SIZE))
-space.write(paged.start, b"x")
-cycle = [space]
-cycle.append(cycle)
-class Late:
-    def __init__(self, space): self.space = space
-    def __del__(self):
-        assert self.space.read(paged.start, 1) in b"x" or True
-sys.modules["late"] = Late(space)
-{ending}
-"""
-    outcome = run(code, cwd=tmp_path, options=["-X", "dev"])
-    assert (outcome.returncode, "Fatal" in outcome.stderr) == (0, False), outcome.stderr
-
-
-def test_at_the_limit_of_mappings_nothing_changes(tmp_path: Path) -> None:
-    """When the system has no more mappings, protect and unmap are ENOMEM, and areas and bytes stay as they are."""
-    code = """
-import errno
-from axptr_native import AddrSpace, MappingFlags, PAGE_SIZE, VirtAddrRange
-from axptr_native._memory import map_memory, protect_memory
-R, W = MappingFlags.READ, MappingFlags.WRITE
-limit = int(open("/proc/sys/vm/max_map_count").read())
-if limit > 100000: sys.exit(0)
-most = map_memory(limit * PAGE_SIZE, R | W)
-for number in range(1, limit - 1000, 2):
-    protect_memory(most + number * PAGE_SIZE, PAGE_SIZE, R)
-space = AddrSpace(4000 * PAGE_SIZE)
-space.map_alloc(space.base, space.size, R | W)
-page = space.base
-try:
-    while page < space.end:
-        space.protect(page, PAGE_SIZE, R)
-        page += 2 * PAGE_SIZE
-except OSError as error:
-    assert error.errno == errno.ENOMEM, error
-else:
-    raise AssertionError("there is no limit")
-last = space.end - 4 * PAGE_SIZE
-space.write(last, b"kept")
-def state():
-    areas = space.areas()
-    return len(areas), areas[-1].range, areas[-2].range, areas[-2].flags, space.read(last, 4)
-before = state()
-for change in (lambda: space.protect(last, PAGE_SIZE, R), lambda: space.unmap(last, PAGE_SIZE)):
-    try: change()
-    except OSError as error: assert error.errno == errno.ENOMEM, error
-    else: raise AssertionError("there is no limit")
-    assert state() == before, (before, state())
-    space.write(last, b"kept")
-assert space.check_region_access(VirtAddrRange(page, page + PAGE_SIZE), R | W)
-space.close()
-assert AddrSpace(PAGE_SIZE).map_alloc(None, PAGE_SIZE, R).size == PAGE_SIZE
-"""
-    ends(code, 0, tmp_path)
 
 
 def test_layout_helpers_see_what_is_there(space: AddrSpace) -> None:

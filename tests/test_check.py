@@ -86,13 +86,15 @@ def space() -> Iterator[AddrSpace]:
 
 
 def test_layouts_are_size_and_alignment() -> None:
-    """Layout.of() multiplies without overflow, keeps the alignment, and refuses negative counts."""
+    """Layout.of() multiplies without overflow, keeps the alignment, and refuses bad counts and types."""
     assert Layout.of(ctypes.c_uint32, 3) == (12, ctypes.alignment(ctypes.c_uint32))
     assert Layout.of(Three) == (3, 1)
     assert Layout.of(ctypes.c_uint64, 2**70).size == 2**73
     assert Layout.of(ctypes.c_uint64, 0).size == 0
     with pytest.raises(ValueError, match="-1 elements"):
         Layout.of(ctypes.c_uint8, -1)
+    with pytest.raises(TypeError, match="Structure is abstract"):
+        Layout.of(ctypes.Structure)
 
 
 def test_alignment_comes_before_permission_before_population() -> None:

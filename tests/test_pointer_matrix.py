@@ -148,13 +148,17 @@ def untouching(ctype: type[Any], pointer: Any) -> None:
         pointer.field("nowhere")
 
 
-def checking(pointer: Any, space: AddrSpace | None, length: int) -> Iterator[Callable[[], Any]]:
-    """Yield every method that checks memory, each ready to be called."""
-    yield lambda: pointer.get(space)
-    yield lambda: pointer.get_as_slice(space, length)
-    yield lambda: pointer.get_as_null_terminated(space)
+def checking(pointer: Any, space: AddrSpace | None, length: int) -> Iterator[tuple[Callable[[], Any], MappingFlags]]:
+    """Yield every method that checks memory, ready to be called, and what it does where checks do not help.
+
+    The first two bring the pages in, for all that the pointer may do; the others read, for the terminator.
+    """
+    strongest = WRITE if isinstance(pointer, UserPtr) else READ
+    yield lambda: pointer.get(space), strongest
+    yield lambda: pointer.get_as_slice(space, length), strongest
+    yield lambda: pointer.get_as_null_terminated(space), READ
     if pointer.ctype is ctypes.c_char and isinstance(pointer, UserConstPtr):
-        yield lambda: pointer.get_as_str(space)
+        yield lambda: pointer.get_as_str(space), READ
 
 
 kinds = pytest.mark.parametrize("kind", [UserPtr, UserConstPtr])
@@ -211,7 +215,7 @@ def test_bad_memory_is_refused_by_every_check(kind: Any, ctype: type[Any], state
         untouching(ctype, pointer)
         if state is not State.MISALIGNED:
             assert pointer.get_as_slice(space, 0).tobytes() == b""
-        for run in checking(pointer, space, 2):
+        for run, does in checking(pointer, space, 2):
             with pytest.raises(OSError, match="Bad address") as raised:
                 run()
             error = raised.value
@@ -223,7 +227,7 @@ def test_bad_memory_is_refused_by_every_check(kind: Any, ctype: type[Any], state
             if state in (State.MISALIGNED, State.NO_PERMISSION):  # what a UserPtr may not do is write
                 assert error.access is strongest
             elif state is State.END_OF_FILE:
-                assert error.access in (READ, strongest)  # populating writes, a search for the terminator reads
+                assert error.access is does
             else:
                 assert error.access is READ  # the first that is missing
             assert error.transferred == 0
@@ -236,7 +240,7 @@ def test_bad_memory_is_refused_by_every_check(kind: Any, ctype: type[Any], state
                 run()
         if size > align:
             straddling = kind[ctype](edge - align)
-            for run in checking(straddling, space, 1):
+            for run, _ in checking(straddling, space, 1):
                 with pytest.raises(OSError, match="Bad address"):
                     run()
 

@@ -145,9 +145,9 @@ def test_file_offsets_that_are_none_are_refused(offset: int, path: Path) -> None
         )
 
 
-@pytest.mark.parametrize("descriptor", [-1, -100, 2**31 - 1])
+@pytest.mark.parametrize("descriptor", [-1, -100, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**64])
 def test_descriptors_that_are_none_are_ebadf(descriptor: int) -> None:
-    """A number that is no open file is EBADF and changes nothing."""
+    """A number that is no open file is EBADF and changes nothing, also where a C int would wrap to one that is."""
     with spaced() as space, unchanged(space):
         assert raised(lambda: space.map_file(None, descriptor, PAGE_SIZE, READ)) == errno.EBADF
 

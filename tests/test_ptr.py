@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 """User pointers: the order of their checks, what they compute, and what they refuse."""
 
-import copy
 import ctypes
 import errno
 import operator
-import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from ctypes import c_char, c_double, c_int, c_int16, c_int32, c_long, c_uint8, sizeof
@@ -24,7 +22,6 @@ from axptr_native import (
     TooLongError,
     UserConstPtr,
     UserPtr,
-    VirtAddr,
     VirtAddrRange,
 )
 
@@ -340,69 +337,6 @@ def test_field_and_cast_reach_the_values(space: AddrSpace) -> None:
     pointer.field("inner").field("second").get(space).value = 77
     assert pointer.get(space).value.inner.second == 77
     assert pointer.cast(c_uint8).get_as_slice(space, 4).tobytes() == bytes(value)[:4]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [int, 3, None, "c_int", c_int(5), (c_int, c_int), ctypes.Structure, ctypes.Union, ctypes.Array, list[int], [c_int]],
-)
-def test_only_one_ctypes_type_can_be_pointed_to(wrong: Any) -> None:
-    """Everything else is TypeError, when the type is made or cast, and so is a second type or none."""
-    for family in FAMILIES:
-        with pytest.raises(TypeError, match="one ctypes type"):
-            family[wrong]
-        with pytest.raises(TypeError, match="one ctypes type"):
-            family[c_int](8).cast(wrong)
-        with pytest.raises(TypeError, match="one ctypes type"):
-            family[c_int][c_int]
-        with pytest.raises(TypeError, match="what it points to"):
-            family(8)
-        for address in ("8", 8.0, None, b"8"):
-            with pytest.raises(TypeError):
-                family[c_int](address)
-
-
-def test_pointers_are_values() -> None:
-    """They compare, order and hash by kind, type and address, and refuse to be changed or ordered across types."""
-    pointer: Any = UserPtr[c_int](0x1000)
-    assert UserPtr[c_int] is UserPtr[c_int]
-    assert pointer == UserPtr[c_int](VirtAddr(0x1000))
-    assert {pointer: 1}[UserPtr[c_int](0x1000)] == 1
-    others = (UserPtr[c_int](0x1004), UserPtr[c_long](0x1000), UserConstPtr[c_int](0x1000), 0x1000, None)
-    assert all(pointer != other for other in others)
-    assert len({pointer, *others}) == 6
-    assert sorted([pointer + 2, pointer, pointer + 1]) == [pointer, pointer + 1, pointer + 2]
-    assert pointer < pointer + 1 <= pointer + 1
-    assert pointer + 1 > pointer >= pointer
-    for other in (UserPtr[c_long](0x1000), UserConstPtr[c_int](0x1000), 0x1000):
-        with pytest.raises(TypeError):
-            assert pointer < other
-    for name in ("address", "ctype", "ACCESS_FLAGS", "other"):
-        with pytest.raises(AttributeError):
-            setattr(pointer, name, 1)
-    assert isinstance(pointer, UserPtr)
-    assert not isinstance(pointer, UserConstPtr)
-    assert pointer.ACCESS_FLAGS == READ | WRITE
-    assert UserConstPtr.ACCESS_FLAGS == READ
-
-
-@pytest.mark.parametrize("ctype", [c_int, c_char, Base, Tagged, ctypes.c_char_p])
-def test_pointers_pickle_and_copy(ctype: type[Any]) -> None:
-    """A copy equals its original and is of the same class, whatever the protocol."""
-    for family in FAMILIES:
-        pointer: Any = family[ctype](0x7F00_0000_1000)
-        copies = [pickle.loads(pickle.dumps(pointer, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
-        for made in (*copies, copy.copy(pointer), copy.deepcopy(pointer)):
-            assert made == pointer
-            assert type(made) is type(pointer)
-            assert hash(made) == hash(pointer)
-
-
-def test_pointers_to_unnamed_types_copy() -> None:
-    """Arrays and ctypes pointers, which pickle cannot find by name, can still be copied."""
-    for ctype in (c_int * 3, ctypes.POINTER(c_int)):
-        pointer: Any = UserPtr[ctype](16)  # type: ignore[valid-type]
-        assert copy.copy(pointer) == copy.deepcopy(pointer) == pointer
 
 
 def test_pointers_show_their_type_and_address() -> None:

@@ -8,7 +8,7 @@ import array
 import ctypes
 import mmap
 from collections.abc import Callable
-from ctypes import c_char, c_int, c_long
+from ctypes import POINTER, c_char, c_char_p, c_int, c_long, c_void_p, c_wchar, c_wchar_p
 from typing import Any, TypeVar
 
 from typing_extensions import assert_type
@@ -68,6 +68,11 @@ def pointers(a: int, space: AddrSpace, process: ProcessSpace, provider: AddrSpac
     assert_type(p.get_as_null_terminated(space, limit=9), UserSlice[c_int])
     assert_type(p.cast(c_long), UserPtr[c_long])
     assert_type(UserPtr[Point](a).field("x"), UserPtr[Any])
+    assert_type(p.cast(POINTER(c_long)).follow(space), UserPtr[c_long])
+    assert_type(p.cast(POINTER(POINTER(Point))).follow().follow(provider), UserPtr[Point])
+    assert_type(p.cast(c_char_p).follow(), UserPtr[c_char])
+    assert_type(p.cast(c_wchar_p).follow(), UserPtr[c_wchar])
+    assert_type(UserPtr[Point](a).field("x").follow(), UserPtr[Any])
     assert_type(p + 1, UserPtr[c_int])
     assert_type(p - 1, UserPtr[c_int])
     assert_type(p - p, int)
@@ -85,6 +90,9 @@ def pointers(a: int, space: AddrSpace, process: ProcessSpace, provider: AddrSpac
     p - UserPtr[c_long](a)  # type: ignore[operator]
     UserPtr[c_int]("a")  # type: ignore[arg-type]
     p.get_as_str(space)  # type: ignore[attr-defined]
+    p.follow(space)  # type: ignore[misc]
+    p.cast(c_void_p).follow(space)  # type: ignore[misc]
+    p.cast(c_char_p).follow("space")  # type: ignore[arg-type]
     wrong: UserPtr[c_long] = p  # type: ignore[assignment]
     del wrong
 
@@ -95,7 +103,11 @@ def const_pointers(a: int, space: AddrSpace) -> None:
     assert_type(p.get_as_slice(space, 3), UserSlice[c_int])
     assert_type(p.cast(c_char), UserConstPtr[c_char])
     assert_type(p.cast(c_char).get_as_str(space, limit=9), str)
+    assert_type(p.cast(POINTER(c_char)).follow(space).get_as_str(space), str)
+    assert_type(p.cast(c_char_p).follow(), UserConstPtr[c_char])
+    assert_type(p.cast(c_wchar_p).follow(), UserConstPtr[c_wchar])
     assert_type(p.field("x"), UserConstPtr[Any])
+    assert_type(p.field("x").follow(), UserConstPtr[Any])
     assert_type(p + 1, UserConstPtr[c_int])
     assert_type(p - p, int)
     assert_type(p.nullable(), UserConstPtr[c_int] | None)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""A range of addresses that is taken, so that nothing else can move in, and the areas that are mapped in it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import threading
+import weakref
+from operator import index
+
+from . import _spaces
+from ._areas import AreaTable
+from ._memory import release_memory, reserve_memory
+from ._native import ADDRESS_MAX, install
+from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
+from .space import space_error
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._areas import Area
+
+
+class Reservation:
+    """What an address space is before anything is mapped."""
+
+    def __init__(self, size: int) -> None:
+        size = index(size)
+        if size <= 0 or size % PAGE_SIZE or size > ADDRESS_MAX:
+            raise space_error(errno.EINVAL, f"an address space of {size} bytes: not a positive multiple of {PAGE_SIZE}")
+        base = reserve_memory(size)
+        self._range = VirtAddrRange.from_start_size(base, size)
+        self._areas = AreaTable()
+        self._lock = threading.RLock()
+        self._closed = False
+        self._put_off: list[tuple[int, int]] = []
+        # The addresses stay taken as long as anybody holds the space: what still points into it must go on faulting.
+        weakref.finalize(self, _release, base, size).atexit = False
+        install()
+
+    @property
+    def base(self) -> VirtAddr:
+        """The first address."""
+        return self._range.start
+
+    @property
+    def end(self) -> VirtAddr:
+        """The first address after the space."""
+        return self._range.end
+
+    @property
+    def size(self) -> int:
+        """Bytes from ``base`` to ``end``."""
+        return self._range.size
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def contains_range(self, start: int, size: int) -> bool:
+        """Return whether all ``size`` bytes from ``start`` on lie in the space, mapped or not."""
+        return self.base <= start and 0 <= size <= self.end - start
+
+    def areas(self) -> tuple[Area, ...]:
+        """Return the areas, in the order of their addresses."""
+        with self._lock_to_read():
+            return tuple(self._areas)
+
+    def find_free_area(
+        self, hint: int, size: int, limit: VirtAddrRange | None = None, align: int = PAGE_SIZE
+    ) -> VirtAddr | None:
+        """Return an address from which ``size`` bytes are free, or None.
+
+        Args:
+            hint: Where to begin; what lies below is looked at last.
+            size: Bytes that are needed.
+            limit: Where they have to lie; None: anywhere in the space.
+            align: What the address is a multiple of, in bytes: a power of two, at least PAGE_SIZE.
+
+        Raises:
+            OSError: EINVAL for a size or an alignment that is not in pages.
+
+        Source: Starry-OS ``AddrSpace::find_free_area``.
+        """
+        hint, size, align = index(hint), index(size), index(align)
+        if size <= 0 or size % PAGE_SIZE or align < PAGE_SIZE or align & (align - 1):
+            raise space_error(errno.EINVAL, f"{size} bytes aligned to {align}: neither is in whole pages")
+        low = max(self.base, limit.start if limit else 0)
+        high = min(self.end, limit.end if limit else ADDRESS_MAX)
+        with self._lock_to_read():
+            self._check_open()
+            found = self._areas.free(max(low, hint), high, size, align)
+            return self._areas.free(low, high, size, align) if found is None else found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("an address space can be neither copied nor pickled: it is what holds its addresses")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.base}-{self.end}{' closed' * self._closed}>"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the address space is closed")
+
+    def _lock_to_read(self) -> threading.RLock:
+        """Return the lock."""
+        if sys.is_finalizing() and not self._is_interrupted():
+            # The other threads have ended where they stood: with the lock, or about to take it.
+            self._lock = threading.RLock()
+        return self._lock
+
+    def _lock_to_change(self) -> threading.RLock:
+        """Return the lock, unless this thread has it.
+
+        A finalizer can run in the middle of an operation, when the garbage collector does, and so can a signal handler.
+        """
+        if self._is_interrupted():
+            raise RuntimeError("an operation of the address space was interrupted for this one, by its own thread")
+        return self._lock_to_read()
+
+    def _is_interrupted(self) -> bool:
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        return owned
+
+    def _check_place(self, start: int | None, size: int) -> None:
+        at = self.base if start is None else index(start)
+        if size <= 0 or at % PAGE_SIZE or index(size) % PAGE_SIZE or not self.contains_range(at, size):
+            raise space_error(errno.EINVAL, f"{size} bytes at {at:#x}: not whole pages of {self!r}")
+
+
+def _release(base: int, size: int) -> None:
+    _spaces.remove(base)
+    release_memory(base, size)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""A process that has used up its mappings, all but a few: only for a child, where nobody else needs any."""
+
+import ctypes
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from helpers_memory import READ
+from helpers_space import NONE, RW, at
+
+from axptr_native import PAGE_SIZE, AddrSpace, MappingFlags
+from axptr_native._memory import map_memory, protect_memory, unmap_memory
+from axptr_native._native import fault_error, lib
+
+MOST = int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
+"""Mappings up to which one may be split.  mmap goes one further."""
+ROOMS = (-1, 0, 1, 2, 3)
+"""Mappings that are left; -1: mmap fails too."""
+_NEAR = 256
+_SINGLES = 8
+
+
+class Pressure:
+    """Takes mappings, and gives them back.
+
+    To protect a page among its like takes two.  To protect one that has another mapping beside it, a single, takes one.
+    """
+
+    def __init__(self) -> None:
+        self._start = self._next = map_memory((MOST + 4 * _NEAR) * PAGE_SIZE, NONE)
+        for number in range(_SINGLES):
+            protect_memory(self._single(number) - PAGE_SIZE, PAGE_SIZE, RW)
+            self._next = self._single(number) + 3 * PAGE_SIZE
+        self._ballast = _ballast()
+        for _ in range((MOST - _NEAR - mappings()) // 2):
+            self._take_two()
+        self._standing = self._next
+
+    @contextmanager
+    def leaving(self, room: int) -> Iterator[None]:
+        """Leave just so many mappings for the time of a block."""
+        taken = 0
+        while taken < _SINGLES // 2:
+            taken += self._take(self._single(taken))
+        while self._take_two():
+            pass
+        while self._take(self._single(taken)):
+            taken += 1
+        for number in range(room):
+            self._give_back(self._single(number), PAGE_SIZE)
+        extra = map_memory(PAGE_SIZE, READ) if room < 0 else None
+        try:
+            yield
+        finally:
+            if extra is not None:
+                unmap_memory(extra, PAGE_SIZE)
+            self._give_back(self._standing, self._next - self._standing)
+            self._next = self._standing
+            for number in range(_SINGLES):
+                self._give_back(self._single(number), PAGE_SIZE)
+
+    def _single(self, number: int) -> int:
+        return self._start + (4 * number + 1) * PAGE_SIZE
+
+    def _take_two(self) -> bool:
+        self._next += 2 * PAGE_SIZE
+        return self._take(self._next - PAGE_SIZE)
+
+    @staticmethod
+    def _take(page: int) -> bool:
+        status = lib.axp_protect(page, PAGE_SIZE, READ)
+        assert status in (0, -errno.ENOMEM), status
+        return bool(status == 0)
+
+    @staticmethod
+    def _give_back(start: int, size: int) -> None:
+        protect_memory(start, size, NONE)
+
+
+def _ballast() -> object:
+    """Have free memory between objects that stay, for Python and for malloc, which get no more from the system."""
+    small = [bytes(400) for _ in range(60_000)]
+    large = [bytes(100_000 if number % 2 else 5_000) for number in range(400)]
+    return small[::1000], large[::2]
+
+
+def mappings() -> int:
+    """Return how many mappings this process has."""
+    with Path("/proc/self/maps").open("rb") as file:
+        return sum(b"[vsyscall]" not in line for line in file)
+
+
+def hardware(space: AddrSpace) -> list[tuple[MappingFlags, bytes]]:
+    """Return what each page allows and holds, without asking a pager."""
+    return [_page(at(space, number)) for number in range(space.size // PAGE_SIZE)]
+
+
+def _page(address: int) -> tuple[MappingFlags, bytes]:
+    buffer = ctypes.create_string_buffer(PAGE_SIZE)
+    if lib.axp_raw_copy_from_user(buffer, address, PAGE_SIZE):
+        fault_error()
+        return NONE, b""
+    writable = ctypes.c_void_p()
+    lib.axp_probe_write(address, 1, writable)
+    return (RW if writable.value else READ), bytes(buffer.raw)
