@@ -93,7 +93,7 @@ static probes first_probes(const unsigned char *needle, size_t size)
  * that where memory is like the needle, as zeros are.  The byte that gave a wrong place away is tried at the
  * next ones.  Too many wrong places could take quadratic time, which libc's cannot.
  */
-static uintptr_t find(uintptr_t from, size_t size, const unsigned char *needle, size_t needle_size)
+static size_t find(uintptr_t from, size_t size, const unsigned char *needle, size_t needle_size)
 {
     enum {
         COST = 64,
@@ -103,23 +103,26 @@ static uintptr_t find(uintptr_t from, size_t size, const unsigned char *needle, 
     size_t place = 0;
     size_t spent = 0;
     probes tried = first_probes(needle, needle_size);
+    uintptr_t match;
 
-    if (needle_size == 1)
-        return axp_raw_find_byte(from, needle[0], size);
-    while (spent <= place + PATIENCE) {
+    while (needle_size > 1 && spent <= place + PATIENCE) {
         size_t same;
 
         place += skip_places(from + place, places - place, &tried);
         if (place == places)
-            return 0;
+            return size;
         same = common_size(from + place, needle, needle_size);
         if (same == needle_size)
-            return from + place;
+            return place;
         tried = (probes){tried.second, probe_at(needle, same)};
         spent += same + COST;
         place++;
     }
-    return axp_raw_find(from + place, size - place, needle, needle_size);
+    if (needle_size == 1)
+        match = axp_raw_find_byte(from, needle[0], size);
+    else
+        match = axp_raw_find(from + place, size - place, needle, needle_size);
+    return match == 0 ? size : match - from;
 }
 
 /* A place may be skipped by its later bytes, while the page of the first is one that nobody has looked at,
@@ -127,12 +130,11 @@ static uintptr_t find(uintptr_t from, size_t size, const unsigned char *needle, 
 static void find_needle(axp_attempt *attempt)
 {
     find_attempt *search = (find_attempt *)attempt;
-    uintptr_t match = find(attempt->span.start, attempt->span.size, search->needle, search->needle_size);
-    size_t found = match == 0 ? attempt->span.size : match - attempt->span.start;
+    uintptr_t start = attempt->span.start;
+    size_t found = find(start, attempt->span.size, search->needle, search->needle_size);
 
-    for (size_t offset = 0; offset < found;
-         offset += axp_within_page(attempt->span.start + offset, found - offset))
-        axp_touch_read(attempt->span.start + offset);
+    for (size_t offset = 0; offset < found; offset += axp_within_page(start + offset, found - offset))
+        axp_touch_read(start + offset);
     search->found = found;
 }
 
