@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import contextlib
 from ctypes import c_void_p
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._native import MAP_FIXED, MAP_RESERVE, check_status, lib, lib_dropping_gil
 from .addr import PAGE_SIZE
 from .flags import MappingFlags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 READ_WRITE = MappingFlags.READ | MappingFlags.WRITE
 NO_ACCESS = MappingFlags(0)
@@ -44,8 +47,9 @@ def protect_memory(start: int, size: int, flags: MappingFlags) -> None:
     check_status(lib.axp_protect(start, size, flags))
 
 
-def change_protection(changes: list[Change]) -> None:
-    """Allow the new access everywhere, or leave it as it was everywhere.
+@contextlib.contextmanager
+def changed_protection(changes: list[Change]) -> Iterator[None]:
+    """Allow the new access everywhere, or leave it as it was everywhere, also if the block fails.
 
     A split that a change needs may be one mapping too many.  Taken back in the other order, no step needs more
     mappings than there were at that point before.
@@ -61,6 +65,7 @@ def change_protection(changes: list[Change]) -> None:
         for change in changes:
             tried.append(change)
             protect_memory(change.start, change.size, change.after)
+        yield
     except BaseException:
         for change in reversed(tried):
             with contextlib.suppress(OSError):  # of one that cannot go back, the others still can

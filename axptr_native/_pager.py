@@ -130,6 +130,8 @@ class PagerBacking(Backing):
             return copy or OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self.file = copy
         self.busy = {offset: busy for offset, busy in self.busy.items() if busy.thread == threading.get_ident()}
+        for busy in self.busy.values():
+            busy.done = threading.Event()  # another thread may have held the old one's lock
         return None
 
     def drop(self, offset: int, size: int) -> None:

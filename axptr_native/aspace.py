@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ._areas import Area, Backing
 from ._demand import DemandPaging
-from ._memory import NO_ACCESS, Change, change_protection, map_memory, protect_memory, reserve_memory
+from ._memory import NO_ACCESS, Change, changed_protection, map_memory, protect_memory, reserve_memory
 from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
 from ._native import lib_dropping_gil as lib
 from ._pager import PagerBacking, PagingCounters
@@ -147,9 +147,9 @@ class AddrSpace(DemandPaging):
             flags: The access that is allowed.
             pager: Called with the page's address (in the space, so that ``address - start`` is the offset) and the
                 access that touched it; returns PAGE_SIZE bytes, or None to refuse.  If it refuses, raises, or returns
-                anything else, the access is FaultError with reason REFUSED, from what it raised.  It may access user
-                memory itself, but not the page that it is asked for; two pagers that touch each other's pages at the
-                same time wait for each other for ever.
+                anything else, the access is FaultError with reason REFUSED, from what it raised, and so it is if the
+                system has no mapping left to show the page.  It may access user memory itself, but not the page that it
+                is asked for; two pagers that touch each other's pages at the same time wait for each other for ever.
             write_back: Called by ``evict`` with the address and the content of each page that was written to.
 
         Returns:
@@ -214,8 +214,8 @@ class AddrSpace(DemandPaging):
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
             parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-            change_protection([change for part in parts for change in _changes(part, flags)])
-            self._areas.replace(start, end, [part.part(start, end, flags) for part in parts])
+            with changed_protection([change for part in parts for change in _changes(part, flags)]):
+                self._areas.replace(start, end, [part.part(start, end, flags) for part in parts])
 
     def check_region_access(self, range: VirtAddrRange, flags: MappingFlags) -> bool:  # noqa: A002
         """Return whether every byte of a range is mapped and allows this access.  False once the space is closed.

@@ -18,6 +18,8 @@ MOST = int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
 """Mappings up to which one may be split.  mmap goes one further."""
 ROOMS = (-1, 0, 1, 2, 3)
 """Mappings that are left; -1: mmap fails too."""
+STEADY = {"PYTHONMALLOC": "malloc", "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+"""The environment of a child whose own memory is one mapping, which only grows."""
 _NEAR = 256
 _SINGLES = 8
 
@@ -33,7 +35,7 @@ class Pressure:
         for number in range(_SINGLES):
             protect_memory(self._single(number) - PAGE_SIZE, PAGE_SIZE, RW)
             self._next = self._single(number) + 3 * PAGE_SIZE
-        self._ballast = _ballast()
+        bytes(32 << 20)  # made and let go: malloc keeps it, where the system gives it no more
         for _ in range((MOST - _NEAR - mappings()) // 2):
             self._take_two()
         self._standing = self._next
@@ -41,9 +43,9 @@ class Pressure:
     @contextmanager
     def leaving(self, room: int) -> Iterator[None]:
         """Leave just so many mappings for the time of a block."""
-        taken = 0
-        while taken < _SINGLES // 2:
-            taken += self._take(self._single(taken))
+        taken = _SINGLES // 2
+        for number in range(taken):
+            assert self._take(self._single(number)), "the process needs more mappings than the distance to the limit"
         while self._take_two():
             pass
         while self._take(self._single(taken)):
@@ -77,13 +79,6 @@ class Pressure:
     @staticmethod
     def _give_back(start: int, size: int) -> None:
         protect_memory(start, size, NONE)
-
-
-def _ballast() -> object:
-    """Have free memory between objects that stay, for Python and for malloc, which get no more from the system."""
-    small = [bytes(400) for _ in range(60_000)]
-    large = [bytes(100_000 if number % 2 else 5_000) for number in range(400)]
-    return small[::1000], large[::2]
 
 
 def mappings() -> int:

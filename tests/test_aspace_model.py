@@ -210,7 +210,7 @@ class Spaces(RuleBasedStateMachine):
         elif any(number not in self.model for number in taken):
             assert found == errno.ENOMEM
         elif any(access not in self.model[number].flags for number in taken):
-            assert found == errno.EINVAL
+            assert found == errno.EINVAL  # before any page is asked for
         else:
             for number in taken:
                 if self.touch(number, access) is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from child import check, run
-from helpers_limit import MOST, ROOMS, Pressure, hardware
+from helpers_limit import MOST, ROOMS, STEADY, Pressure, hardware
 from helpers_memory import READ, pattern
 from helpers_space import NONE, RW, Disk, at
 from hypothesis import Phase, settings
@@ -30,7 +30,8 @@ DONE, REFUSED = "done", "ENOMEM, nothing changed"
 
 def in_child(call: str, tmp_path: Path) -> str:
     """Run a function of this file in a child that must not complain, and return what it printed."""
-    child = check(run(f"import test_mapping_limit\ntest_mapping_limit.{call}", cwd=tmp_path, timeout=120))
+    code = f"import test_mapping_limit\ntest_mapping_limit.{call}"
+    child = check(run(code, cwd=tmp_path, environment=STEADY, timeout=120))
     assert child.stderr == ""
     return child.stdout
 
