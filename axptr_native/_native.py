@@ -73,6 +73,7 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("axp_copy_in_user", c_int, (_word, _word, _word)),
     ("axp_fill_user", c_int, (_word, c_uint8, _word)),
     ("axp_strnlen_user", c_int, (_word, _word, _word, POINTER(_word))),
+    ("axp_copy_short_string", c_int, (c_void_p, _word, _word, _word, POINTER(_word), POINTER(_word))),
     ("axp_find_nonzero_user", c_int, (_word, _word, POINTER(_word))),
     ("axp_probe_read", c_int, (_word, _word, POINTER(_word))),
     ("axp_probe_write", c_int, (_word, _word, POINTER(_word))),

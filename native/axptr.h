@@ -161,6 +161,13 @@ AXP_API int axp_fill_user(uintptr_t to, uint8_t byte, size_t size);
  */
 AXP_API int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out);
 
+/*
+ * axp_strnlen_user of single bytes, which in the same attempt also copies them, if they are at most room:
+ * copied_out is their number then, or else 0.  Memory may have changed between the counting and the copying.
+ */
+AXP_API int axp_copy_short_string(void *to, size_t room, uintptr_t from, size_t limit, size_t *count_out,
+                                  size_t *copied_out);
+
 /* Offset of the first byte that is not zero; size if all are.  -EFAULT only if no such byte comes before the
  * fault. */
 AXP_API int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_out);

@@ -93,68 +93,69 @@ object *axp_builtin_copy_to_user(const axp_builtins *state, object *const *argum
     return copy_buffer(state, arguments, 0);
 }
 
+/* Most strings are short, and then one attempt is enough. */
+#define SHORT 64
+
+typedef struct counted {
+    size_t count;
+    size_t before; /* what had been counted before the attempt that faulted */
+    size_t copied; /* all that was counted, or 0 */
+    char copy[SHORT];
+} counted;
+
 /* The GIL is kept for as long as it is for small copies: limits are large and strings short. */
-static int count_bytes(uintptr_t from, size_t limit, size_t *count_out, size_t *before_out)
+static int count_bytes(uintptr_t from, size_t limit, size_t room, counted *counted_out)
 {
     size_t first = limit < DROP_GIL ? limit : DROP_GIL;
     size_t rest;
     void *thread;
     int failed;
 
-    *before_out = 0;
+    counted_out->before = 0;
     if (axp_span_overflows(from, limit))
         return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-    failed = axp_strnlen_user(from, 1, first, count_out);
-    if (failed || *count_out < first || first == limit)
+    failed = axp_copy_short_string(counted_out->copy, room, from, first, &counted_out->count,
+                                   &counted_out->copied);
+    if (failed || counted_out->count < first || first == limit)
         return failed;
-    *before_out = first;
+    counted_out->before = first;
     thread = drop_gil(DROP_GIL);
     failed = axp_strnlen_user(from + first, 1, limit - first, &rest);
     take_gil(thread);
-    *count_out = first + rest;
+    counted_out->count = first + rest;
     return failed;
 }
 
 object *axp_builtin_strnlen_user(const axp_builtins *state, object *const *arguments)
 {
     uintptr_t from;
-    size_t limit, count, before;
+    size_t limit;
+    counted bytes;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
         return axp_unusual();
-    if (count_bytes(from, limit, &count, &before) != 0)
-        return axp_faulted(state, limit, before);
-    return axp_interpreter.from_unsigned(count);
+    if (count_bytes(from, limit, 0, &bytes) != 0)
+        return axp_faulted(state, limit, bytes.before);
+    return axp_interpreter.from_unsigned(bytes.count);
 }
-
-/* Most strings are short: read once, with all that follows on their page, they need one attempt instead of
- * two. */
-#define SHORT 64
 
 object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *arguments)
 {
     uintptr_t from;
-    size_t limit, count, before;
-    char start[SHORT];
+    size_t limit;
+    counted bytes;
     const char *zero;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
         return axp_unusual();
-    count = axp_within_page(from, limit < SHORT ? limit : SHORT);
-    if (axp_span_overflows(from, limit)) {
-        axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-        return axp_faulted(state, limit, 0);
-    }
-    if (axp_raw_copy_from_user(start, from, count) != 0)
-        return axp_faulted(state, limit, 0);
-    zero = memchr(start, 0, count);
-    if (zero != NULL)
-        return axp_interpreter.bytes_from(start, zero - start);
-    if (count_bytes(from, limit, &count, &before) != 0)
-        return axp_faulted(state, limit, before);
-    if (count == limit)
+    if (count_bytes(from, limit, SHORT, &bytes) != 0)
+        return axp_faulted(state, limit, bytes.before);
+    if (bytes.count == limit)
         return AXP_UNUSUAL;
-    return read_bytes(state, from, count, 1);
+    if (bytes.copied != bytes.count)
+        return read_bytes(state, from, bytes.count, 1);
+    zero = memchr(bytes.copy, 0, bytes.copied); /* which was not there when they were counted */
+    return axp_interpreter.bytes_from(bytes.copy, zero == NULL ? (ptrdiff_t)bytes.copied : zero - bytes.copy);
 }
 
 object *axp_builtin_find_in_user(const axp_builtins *state, object *const *arguments)

@@ -33,7 +33,7 @@ static inline int axp_leaves_canonical(uintptr_t start, uintptr_t last)
 static inline void axp_restore_float_control(const ucontext_t *context)
 {
 #if defined(__x86_64__) && defined(__linux__)
-    enum { X87_EXCEPTIONS = 0xff };
+    enum { X87_EXCEPTIONS = 0xff, MXCSR_RESET = 0x1f80, X87_CONTROL_RESET = 0x37f };
 
     if (context->uc_mcontext.fpregs != NULL) {
         uint32_t mxcsr = context->uc_mcontext.fpregs->mxcsr;
@@ -44,8 +44,10 @@ static inline void axp_restore_float_control(const ucontext_t *context)
             uint32_t others[5];
         } environment;
 
-        __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
-        __asm__ volatile("fldcw %0" : : "m"(control));
+        if (mxcsr != MXCSR_RESET)
+            __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+        if (control != X87_CONTROL_RESET)
+            __asm__ volatile("fldcw %0" : : "m"(control));
         if (status != 0) {
             __asm__ volatile("fnstenv %0" : "=m"(environment));
             environment.control = control; /* fnstenv has masked every exception */

@@ -34,6 +34,26 @@ static inline axp_any128 read128(unsigned char *own, uintptr_t from)
     return (axp_any128)(bytes == 0);
 }
 
+/* Copies whole blocks, returns their size, and says whether they have a zero byte. */
+AXP_SCANS_USER size_t copy_large_blocks(unsigned char *own, uintptr_t from, size_t size, int *zero_out)
+{
+    enum { WIDE = sizeof(axp_any256), BLOCK = 8 * WIDE };
+    axp_any256 zeros = {0};
+    uint64_t quarters[4];
+    size_t done = 0;
+
+    for (; size - done >= BLOCK; done += BLOCK)
+        for (size_t i = 0; i < BLOCK; i += WIDE) {
+            axp_any256 bytes = *(const volatile axp_any256 *)(from + done + i);
+
+            *(axp_any256 *)(own + done + i) = bytes;
+            zeros |= (axp_any256)(bytes == 0);
+        }
+    memcpy(quarters, &zeros, sizeof quarters);
+    *zero_out = (quarters[0] | quarters[1] | quarters[2] | quarters[3]) != 0;
+    return done;
+}
+
 /*
  * What is looked at is what was copied, since every byte that stays was read once: where the last vector
  * overlaps the one before, it overwrites it.  That takes as long as memcpy up to 64 bytes, a fifth longer for
@@ -41,19 +61,16 @@ static inline axp_any128 read128(unsigned char *own, uintptr_t from)
  */
 static void read_string(axp_attempt *attempt)
 {
-    enum { WIDE = sizeof(axp_any128), BLOCK = 8 * WIDE };
+    enum { WIDE = sizeof(axp_any128) };
     copy_attempt *copy = (copy_attempt *)attempt;
     unsigned char *own = copy->own;
     uintptr_t from = attempt->span.start;
     size_t size = attempt->span.size;
     axp_any128 zeros = {0};
     uint64_t halves[2];
-    size_t done = 0;
-    int zero = 0;
+    int zero;
+    size_t done = copy_large_blocks(own, from, size, &zero);
 
-    for (; size - done >= BLOCK; done += BLOCK)
-        for (size_t i = 0; i < BLOCK; i += WIDE)
-            zeros |= read128(own + done + i, from + done + i);
     for (; size - done >= WIDE; done += WIDE)
         zeros |= read128(own + done, from + done);
     if (done < size && size >= WIDE) {

@@ -27,8 +27,9 @@ typedef uint16_t __attribute__((aligned(1), may_alias)) axp_any16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) axp_any32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
 
-/* Sixteen bytes, which == compares one by one. */
+/* Vectors of bytes, which == compares one by one. */
 typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) axp_any128;
+typedef uint8_t __attribute__((vector_size(32), aligned(1), may_alias)) axp_any256;
 
 /* For a static function that touches user memory itself.  It is compiled for its caller's processor. */
 #if defined(AXP_SANITIZED)
