@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_void_p, py_object
 
 from . import _paging
 from ._native import ACCESSES, REASONS, lib
-from .errors import FaultError
+from .addr import VirtAddr
+from .errors import BAD_ADDRESS, FAULT_FIELDS, FaultError
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ PYTHON_FUNCTIONS = (
     "Py_IncRef",
     "Py_DecRef",
     "PyObject_CallFunction",
+    "PyType_GetSlot",
+    "PyObject_SetAttr",
     "PyObject_Vectorcall",
 )
 """``axp_python``."""
@@ -87,6 +91,11 @@ class Builtins(ctypes.Structure):
     _fields_ = (
         ("functions", c_void_p * 19),
         ("fault_error", c_void_p),
+        ("os_error", c_void_p),
+        ("no_arguments", c_void_p),
+        ("bad_address", c_void_p),
+        ("virt_addr", c_void_p),
+        ("fault_fields", c_void_p * 6),
         ("resolve", c_void_p),
         ("accesses", c_void_p * 8),
         ("reasons", c_void_p * 16),
@@ -140,11 +149,23 @@ class _Maker:
         definition = self._keep(_ModuleDefinition(name=b"axptr_native", size=ctypes.sizeof(Builtins)))
         self._module = self._keep(new_module(definition, _API_VERSION))
         self.state = Builtins.from_address(state_of(self._module))
-        self.state.fault_error, self.state.resolve = id(self._keep(FaultError)), id(self._keep(_resolve))
-        self.state.slice_type, self.state.none = id(slice), id(None)
+        objects = {
+            "fault_error": FaultError,
+            "os_error": OSError,
+            "no_arguments": (),
+            "bad_address": BAD_ADDRESS,
+            "virt_addr": VirtAddr,
+            "resolve": _resolve,
+            "slice_type": slice,
+            "none": None,
+        }
+        for field, value in objects.items():
+            setattr(self.state, field, id(self._keep(value)))
+        for number, name in enumerate(FAULT_FIELDS):
+            self.state.fault_fields[number] = id(self._keep(sys.intern(name)))
         for known, table in ((self.state.accesses, ACCESSES), (self.state.reasons, REASONS)):
-            for value, member in table.items():
-                known[value] = id(self._keep(member))
+            for number, member in table.items():
+                known[number] = id(self._keep(member))
         for word_type, (ctype, kind) in zip(self.state.word_types, _WORD_TYPES, strict=False):
             word_type.ctype, word_type.kind = id(self._keep(ctype)), kind
             word_type.width = ctypes.sizeof(ctype)

@@ -56,8 +56,8 @@ _REASON_TEXTS = {
 }
 
 _VERBS = {MappingFlags.READ: "read", MappingFlags.WRITE: "write", MappingFlags.EXECUTE: "execute"}
-_EFAULT = errno.EFAULT
-_BAD_ADDRESS = os.strerror(_EFAULT)
+BAD_ADDRESS = (errno.EFAULT, os.strerror(errno.EFAULT))
+FAULT_FIELDS = ("address", "access", "reason", "transferred", "size", "signal")
 
 
 _set_oserror = OSError.__init__  # super() would take as long again
@@ -83,8 +83,8 @@ class FaultError(UserMemoryError):
         signal: The signal that the system raised, or None when the access was refused before touching memory.
     """
 
-    # Made after every fault, so: slots, no keywords needed, and no words before somebody wants to read them.
-    __slots__ = ("access", "address", "reason", "signal", "size", "transferred")
+    # Made after every fault, so: slots, and no words before somebody wants to read them.
+    __slots__ = FAULT_FIELDS
 
     def __init__(
         self,
@@ -95,7 +95,8 @@ class FaultError(UserMemoryError):
         size: int | None = None,
         signal: int | None = None,
     ) -> None:
-        _set_oserror(self, _EFAULT, _BAD_ADDRESS)
+        # builtins.c does the same.
+        _set_oserror(self, *BAD_ADDRESS)
         self.address = VirtAddr(address)
         self.access = access
         self.reason = reason

@@ -8,20 +8,51 @@
 
 axp_python axp_interpreter;
 
-/* What PyObject_CallFunction calls an unsigned number of 64 bits. */
-typedef unsigned long long wide;
+/* Slots of a type, by the numbers of the stable ABI. */
+#define TP_INIT 60
+#define TP_NEW 65
 
+typedef object *new_function(object *type, object *arguments, object *names);
+typedef int init_function(object *self, object *arguments, object *names);
+
+static object *held(object *known)
+{
+    axp_interpreter.hold(known);
+    return known;
+}
+
+static int set_fields(const axp_builtins *state, object *error, object *const *values)
+{
+    for (size_t i = 0; i < AXP_FAULT_FIELDS; i++)
+        if (values[i] == NULL || axp_interpreter.set_attribute(error, state->fault_fields[i], values[i]) != 0)
+            return -1;
+    return 0;
+}
+
+/* Does what FaultError.__init__ does: called as a function of Python, that takes as long as half a fault. */
 static object *fault_error(const axp_builtins *state, const axp_fault *fault, size_t size)
 {
-    wide address = fault->address, transferred = fault->transferred;
+    new_function *make = (new_function *)axp_interpreter.type_slot(state->os_error, TP_NEW);
+    init_function *initialize = (init_function *)axp_interpreter.type_slot(state->os_error, TP_INIT);
+    object *error = make(state->fault_error, state->no_arguments, NULL);
+    object *values[AXP_FAULT_FIELDS] = {
+        axp_interpreter.call_function(state->virt_addr, "K", (unsigned long long)fault->address),
+        held(state->accesses[fault->access]),
+        held(state->reasons[fault->reason]),
+        axp_interpreter.from_unsigned(fault->transferred),
+        axp_interpreter.from_unsigned(size),
+        fault->signal == 0 ? held(state->none) : axp_interpreter.from_signed(fault->signal),
+    };
 
-    if (fault->signal == 0)
-        return axp_interpreter.call_function(state->fault_error, "KOOKKO", address,
-                                             state->accesses[fault->access], state->reasons[fault->reason],
-                                             transferred, (wide)size, state->none);
-    return axp_interpreter.call_function(state->fault_error, "KOOKKi", address,
-                                         state->accesses[fault->access], state->reasons[fault->reason],
-                                         transferred, (wide)size, fault->signal);
+    if (error != NULL
+        && (initialize(error, state->bad_address, NULL) != 0 || set_fields(state, error, values) != 0)) {
+        axp_interpreter.release(error);
+        error = NULL;
+    }
+    for (size_t i = 0; i < AXP_FAULT_FIELDS; i++)
+        if (values[i] != NULL)
+            axp_interpreter.release(values[i]);
+    return error;
 }
 
 object *axp_faulted(const axp_builtins *state, size_t size, size_t before)

@@ -51,6 +51,8 @@ typedef struct axp_python {
     void (*hold)(object *held);
     void (*release)(object *held);
     object *(*call_function)(object *callable, const char *format, ...);
+    void *(*type_slot)(object *type, int slot);
+    int (*set_attribute)(object *owner, object *name, object *value);
     object *(*vectorcall)(object *callable, object *const *arguments, size_t count, object *names);
 } axp_python;
 
@@ -71,12 +73,18 @@ typedef struct axp_word_type {
 
 #define AXP_BUILTINS 19
 #define AXP_WORD_TYPES 16
+#define AXP_FAULT_FIELDS 6
 
 /* What the builtins of one import of the package work with: the state of the module that is their self.  Its
  * objects are kept alive by _builtins.py. */
 typedef struct axp_builtins {
     object *functions[AXP_BUILTINS]; /* of Python: what each stands for, called for whatever is unusual */
     object *fault_error;             /* the type FaultError */
+    object *os_error;                /* the type OSError */
+    object *no_arguments;            /* () */
+    object *bad_address;             /* the arguments of an OSError: (EFAULT, its text) */
+    object *virt_addr;               /* the type VirtAddr */
+    object *fault_fields[AXP_FAULT_FIELDS]; /* names: address access reason transferred size signal */
     object *resolve;     /* called with one: None if it was resolved, or else what is to be raised */
     object *accesses[8]; /* MappingFlags by AXP_READ and AXP_WRITE */
     object *reasons[16]; /* FaultReason by AXP_NOT_MAPPED ... */
