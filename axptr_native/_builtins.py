@@ -41,7 +41,6 @@ PYTHON_FUNCTIONS = (
     "PyObject_IsInstance",
     "PySlice_Unpack",
     "PySlice_AdjustIndices",
-    "PyObject_Type",
     "PyErr_Occurred",
     "PyErr_Clear",
     "PyErr_SetObject",
@@ -50,8 +49,7 @@ PYTHON_FUNCTIONS = (
     "PyModule_GetState",
     "Py_IncRef",
     "Py_DecRef",
-    "PyObject_CallFunction",
-    "PyType_GetSlot",
+    "PyObject_CallFunctionObjArgs",
     "PyObject_SetAttr",
     "PyObject_Vectorcall",
 )
@@ -91,7 +89,8 @@ class Builtins(ctypes.Structure):
     _fields_ = (
         ("functions", c_void_p * 19),
         ("fault_error", c_void_p),
-        ("os_error", c_void_p),
+        ("make_os_error", c_void_p),
+        ("init_os_error", c_void_p),
         ("no_arguments", c_void_p),
         ("bad_address", c_void_p),
         ("virt_addr", c_void_p),
@@ -128,6 +127,7 @@ class _MethodDefinition(ctypes.Structure):
 
 
 _API_VERSION = 1013
+_TP_INIT, _TP_NEW = 60, 65
 _METH_FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
 
@@ -151,7 +151,6 @@ class _Maker:
         self.state = Builtins.from_address(state_of(self._module))
         objects = {
             "fault_error": FaultError,
-            "os_error": OSError,
             "no_arguments": (),
             "bad_address": BAD_ADDRESS,
             "virt_addr": VirtAddr,
@@ -161,6 +160,8 @@ class _Maker:
         }
         for field, value in objects.items():
             setattr(self.state, field, id(self._keep(value)))
+        slot_of = ctypes.PYFUNCTYPE(c_void_p, py_object, c_int)(("PyType_GetSlot", api))
+        self.state.make_os_error, self.state.init_os_error = slot_of(OSError, _TP_NEW), slot_of(OSError, _TP_INIT)
         for number, name in enumerate(FAULT_FIELDS):
             self.state.fault_fields[number] = id(self._keep(sys.intern(name)))
         for known, table in ((self.state.accesses, ACCESSES), (self.state.reasons, REASONS)):

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
+#include "axptr.h"
 #include "timed.h"
 
 static sigjmp_buf landing;
@@ -33,5 +34,6 @@ uint64_t time_signal_round_trip(uint64_t count, uintptr_t user, unsigned char *o
     sigaction(SIGSEGV, &ours, &theirs);
     took = time_round_trips(count, user, own, size);
     sigaction(SIGSEGV, &theirs, NULL);
+    axp_install(); /* what libc puts back is not all of what was there */
     return took;
 }

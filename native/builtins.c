@@ -8,13 +8,6 @@
 
 axp_python axp_interpreter;
 
-/* Slots of a type, by the numbers of the stable ABI. */
-#define TP_INIT 60
-#define TP_NEW 65
-
-typedef object *new_function(object *type, object *arguments, object *names);
-typedef int init_function(object *self, object *arguments, object *names);
-
 static object *held(object *known)
 {
     axp_interpreter.hold(known);
@@ -32,11 +25,10 @@ static int set_fields(const axp_builtins *state, object *error, object *const *v
 /* Does what FaultError.__init__ does: called as a function of Python, that takes as long as half a fault. */
 static object *fault_error(const axp_builtins *state, const axp_fault *fault, size_t size)
 {
-    new_function *make = (new_function *)axp_interpreter.type_slot(state->os_error, TP_NEW);
-    init_function *initialize = (init_function *)axp_interpreter.type_slot(state->os_error, TP_INIT);
-    object *error = make(state->fault_error, state->no_arguments, NULL);
+    object *error = state->make_os_error(state->fault_error, state->no_arguments, NULL);
+    object *address = axp_interpreter.from_unsigned(fault->address);
     object *values[AXP_FAULT_FIELDS] = {
-        axp_interpreter.call_function(state->virt_addr, "K", (unsigned long long)fault->address),
+        address == NULL ? NULL : axp_interpreter.call_with(state->virt_addr, address, NULL),
         held(state->accesses[fault->access]),
         held(state->reasons[fault->reason]),
         axp_interpreter.from_unsigned(fault->transferred),
@@ -45,10 +37,13 @@ static object *fault_error(const axp_builtins *state, const axp_fault *fault, si
     };
 
     if (error != NULL
-        && (initialize(error, state->bad_address, NULL) != 0 || set_fields(state, error, values) != 0)) {
+        && (state->init_os_error(error, state->bad_address, NULL) != 0
+            || set_fields(state, error, values) != 0)) {
         axp_interpreter.release(error);
         error = NULL;
     }
+    if (address != NULL)
+        axp_interpreter.release(address);
     for (size_t i = 0; i < AXP_FAULT_FIELDS; i++)
         if (values[i] != NULL)
             axp_interpreter.release(values[i]);
@@ -58,13 +53,13 @@ static object *fault_error(const axp_builtins *state, const axp_fault *fault, si
 object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
 {
     axp_fault fault = {.reason = 0};
-    object *error, *type;
+    object *error;
 
     axp_take_fault(&fault);
     fault.transferred += before;
     error = fault_error(state, &fault, size);
     if (error != NULL && state->may_resolve) {
-        object *refused = axp_interpreter.call_function(state->resolve, "O", error);
+        object *refused = axp_interpreter.call_with(state->resolve, error, NULL);
 
         axp_interpreter.release(error);
         error = refused;
@@ -75,9 +70,7 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
         axp_interpreter.release(error);
         return AXP_UNUSUAL;
     }
-    type = axp_interpreter.type_of(error);
-    axp_interpreter.set_error(type, error);
-    axp_interpreter.release(type);
+    axp_interpreter.set_error(state->fault_error, error);
     axp_interpreter.release(error);
     return NULL;
 }

@@ -41,7 +41,6 @@ typedef struct axp_python {
     int (*is_instance)(object *instance, object *type);
     int (*slice_unpack)(object *slice, ptrdiff_t *start_out, ptrdiff_t *stop_out, ptrdiff_t *step_out);
     ptrdiff_t (*slice_adjust)(ptrdiff_t length, ptrdiff_t *start, ptrdiff_t *stop, ptrdiff_t step);
-    object *(*type_of)(object *instance);
     object *(*error_occurred)(void);
     void (*clear_error)(void);
     void (*set_error)(object *type, object *error);
@@ -50,8 +49,7 @@ typedef struct axp_python {
     void *(*module_state)(object *module);
     void (*hold)(object *held);
     void (*release)(object *held);
-    object *(*call_function)(object *callable, const char *format, ...);
-    void *(*type_slot)(object *type, int slot);
+    object *(*call_with)(object *callable, ...); /* up to NULL */
     int (*set_attribute)(object *owner, object *name, object *value);
     object *(*vectorcall)(object *callable, object *const *arguments, size_t count, object *names);
 } axp_python;
@@ -80,10 +78,11 @@ typedef struct axp_word_type {
 typedef struct axp_builtins {
     object *functions[AXP_BUILTINS]; /* of Python: what each stands for, called for whatever is unusual */
     object *fault_error;             /* the type FaultError */
-    object *os_error;                /* the type OSError */
-    object *no_arguments;            /* () */
-    object *bad_address;             /* the arguments of an OSError: (EFAULT, its text) */
-    object *virt_addr;               /* the type VirtAddr */
+    object *(*make_os_error)(object *type, object *arguments, object *names); /* what makes an OSError, */
+    int (*init_os_error)(object *self, object *arguments, object *names);     /* and sets it up */
+    object *no_arguments;                                                     /* () */
+    object *bad_address;                    /* the arguments of an OSError: (EFAULT, its text) */
+    object *virt_addr;                      /* the type VirtAddr */
     object *fault_fields[AXP_FAULT_FIELDS]; /* names: address access reason transferred size signal */
     object *resolve;     /* called with one: None if it was resolved, or else what is to be raised */
     object *accesses[8]; /* MappingFlags by AXP_READ and AXP_WRITE */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "action_posix.h"
 #include "axptr.h"
 
 static const int handled[] = {SIGSEGV, SIGBUS};
@@ -67,7 +68,7 @@ static int put_on_top(int signal, unsigned entry, struct sigaction *replaced_out
     /* NODEFER: a second fault, after leaving by siglongjmp, must find the signal unblocked.  ONSTACK: as the
      * handlers below us. */
     ours.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
-    return sigaction(signal, &ours, replaced_out);
+    return axp_set_action(signal, &ours, replaced_out);
 }
 
 /*
@@ -83,11 +84,16 @@ static int take_over(int signal)
 
     if (sigaction(signal, NULL, &top) != 0)
         return -errno;
-    if (entry_of(&top) == (int)atomic_load(&chain->latest))
+    if (entry_of(&top) == (int)atomic_load(&chain->latest) && axp_is_action_set_here(&top))
         return 0;
     if (!axp_chain_lock(chain, &mask))
         return -EAGAIN;
     failed = sigaction(signal, NULL, &top);
+    if (failed == 0 && entry_of(&top) >= 0 && !axp_is_action_set_here(&top)) {
+        failed = axp_set_action(signal, &top, &replaced);
+        if (failed == 0 && replaced.sa_handler != top.sa_handler)
+            top = replaced;
+    }
     while (failed == 0 && entry_of(&top) < 0) {
         failed = put_on_top(signal, axp_chain_push(chain, &top), &replaced);
         if (failed == 0 && replaced.sa_handler == top.sa_handler)
