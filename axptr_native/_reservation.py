@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import sys
 import threading
-import weakref
+from ctypes import py_object, pythonapi
 from operator import index
 
 from . import _spaces
@@ -18,9 +18,31 @@ from .space import space_error
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ._areas import Area
+
+
+class _Addresses(int):
+    """The base and the size of a reservation, which goes with the last reference to this.
+
+    Not known to the garbage collector: of a cycle it runs all weak references' callbacks and all finalizers before
+    anything goes, and the finalizers of others in it may still use the space, or keep it.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, base: int, size: int) -> _Addresses:
+        made = super().__new__(cls, base * (ADDRESS_MAX + 1) + size)
+        pythonapi.PyObject_GC_UnTrack(py_object(made))
+        return made
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # threads that have ended where they stood may still be copying
+            base, size = divmod(self, ADDRESS_MAX + 1)
+            _spaces.remove(base)
+            release_memory(base, size)
 
 
 class Reservation:
@@ -31,13 +53,13 @@ class Reservation:
         if size <= 0 or size % PAGE_SIZE or size > ADDRESS_MAX:
             raise space_error(errno.EINVAL, f"an address space of {size} bytes: not a positive multiple of {PAGE_SIZE}")
         base = reserve_memory(size)
+        # They stay taken as long as anybody holds the space: what still points into it must go on faulting.
+        self._addresses = _Addresses(base, size)
         self._range = VirtAddrRange.from_start_size(base, size)
         self._areas = AreaTable()
         self._lock = threading.RLock()
         self._closed = False
         self._put_off: list[tuple[int, int]] = []
-        # The addresses stay taken as long as anybody holds the space: what still points into it must go on faulting.
-        weakref.finalize(self, _release, base, size).atexit = False
         install()
 
     @property
@@ -129,8 +151,3 @@ class Reservation:
         at = self.base if start is None else index(start)
         if size <= 0 or at % PAGE_SIZE or index(size) % PAGE_SIZE or not self.contains_range(at, size):
             raise space_error(errno.EINVAL, f"{size} bytes at {at:#x}: not whole pages of {self!r}")
-
-
-def _release(base: int, size: int) -> None:
-    _spaces.remove(base)
-    release_memory(base, size)

@@ -54,13 +54,13 @@ class VirtAddr(int):
         return self.align_offset(align) == 0
 
     def __add__(self, other: int) -> VirtAddr:
-        distance = _distance(other)
+        distance = other if isinstance(other, int) else _distance(other)
         return NotImplemented if distance is None else VirtAddr(int(self) + distance)
 
     __radd__ = __add__
 
     def __sub__(self, other: int) -> int:
-        distance = _distance(other)
+        distance = other if isinstance(other, int) else _distance(other)
         if distance is None:
             return NotImplemented
         difference = int(self) - distance
@@ -157,8 +157,6 @@ def _distance(other: object) -> int | None:
     Raises:
         TypeError: ``other`` is a number that is no integer, which would make one of the address too.
     """
-    if isinstance(other, int):
-        return int(other)
     try:
         return index(other)  # type: ignore[arg-type]
     except TypeError:

@@ -317,6 +317,34 @@ def test_addresses_are_given_back_with_the_space() -> None:
         assert raised.value.reason is FaultReason.NOT_MAPPED
 
 
+@pytest.mark.parametrize("keep", [False, True], ids=["let go", "kept"])
+def test_finalizers_in_a_cycle_with_a_space_still_have_it(keep: bool) -> None:
+    """The collector takes a space's addresses away after all finalizers, and not at all if one of them keeps it."""
+    kept: list[AddrSpace] = []
+    found: list[bytes] = []
+
+    class Owner:
+        def __init__(self) -> None:
+            self.space = AddrSpace(1 << 30)
+            self.start = self.space.map_alloc(None, PAGE_SIZE, RW).start
+            self.space.write(self.start, b"mine")
+            vars(self.space)["owner"] = self
+
+        def __del__(self) -> None:
+            found.append(self.space.read(self.start, 4))
+            kept.extend([self.space] * keep)
+
+    start = Owner().start
+    gc.collect()
+    assert found == [b"mine"]
+    if keep:
+        assert kept[0].read(start, 4) == b"mine"
+        del vars(kept.pop())["owner"]
+    with pytest.raises(FaultError) as raised:
+        uaccess.copy_from_user(start, 1)
+    assert raised.value.reason is FaultReason.NOT_MAPPED
+
+
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_space_is_not_copied(duplicate: Callable[[object], object], space: AddrSpace) -> None:
     """A copy would outlive what holds the addresses: copying and pickling are TypeError."""
