@@ -121,6 +121,41 @@ body()
     lives(code, tmp_path)
 
 
+def test_a_handler_that_blocks_everything_and_passes_on_leaves_nothing_blocked(
+    hostile_library: Path, tmp_path: Path
+) -> None:
+    """Faults that reach us through a handler with a full mask leave the mask as it was, one after the other."""
+    code = f"""
+{PACKAGE}
+library = hostile({str(hostile_library)!r})
+guarded_faults()
+for _ in range(5):
+    assert library.hostile_forward_blocking() == 0
+    for _ in range(3):
+        guarded_faults()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    axptr_native.handlers.install()
+"""
+    lives(code, tmp_path)
+
+
+def test_handlers_put_back_by_somebody_who_kept_them_work_as_before(hostile_library: Path, tmp_path: Path) -> None:
+    """What libc puts back of our action is less than was there: faults are caught, before and after install()."""
+    code = f"""
+{PACKAGE}
+library = hostile({str(hostile_library)!r})
+for _ in range(3):
+    faulthandler.enable()
+    faulthandler.disable()
+    guarded_faults()
+    axptr_native.handlers.install()
+    guarded_faults()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    assert all(state.on_top for state in axptr_native.handlers.status().values())
+"""
+    lives(code, tmp_path)
+
+
 def test_install_unblocks_the_signals_at_once(tmp_path: Path) -> None:
     """A thread that cannot wait for the clock calls install() after it blocked the signals."""
     code = f"""

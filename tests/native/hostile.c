@@ -373,6 +373,26 @@ int hostile_hammer_install(int (*install)(void), int threads)
     return start_hammers(hammer_only, threads);
 }
 
+static struct sigaction forwarded[2];
+
+/* Compiled with optimization this is a jump: the one below finds the stack as the system left it. */
+static void forward(int signal, siginfo_t *info, void *context)
+{
+    forwarded[signal == SIGBUS].sa_sigaction(signal, info, context);
+}
+
+/* Goes on top with every signal blocked meanwhile, and has whoever is there now do the work. */
+int hostile_forward_blocking(void)
+{
+    struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    sigfillset(&action.sa_mask);
+    for (int i = 0; i < 2; i++)
+        if (sigaction(i ? SIGBUS : SIGSEGV, &action, &forwarded[i]) != 0)
+            return -1;
+    return 0;
+}
+
 typedef struct message {
     pthread_t target;
     int signal;
