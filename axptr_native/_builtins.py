@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_void_p, py_object
+from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object
 
 from . import _paging
 from ._native import ACCESSES, REASONS, lib
@@ -100,7 +100,8 @@ class Builtins(ctypes.Structure):
         ("reasons", c_void_p * 16),
         ("slice_type", c_void_p),
         ("none", c_void_p),
-        ("may_resolve", c_uint32),
+        ("paged_start", c_uint64),
+        ("paged_end", c_uint64),
         ("word_types", WordType * 17),
     )
 
@@ -223,7 +224,7 @@ def builtin(function: _Function) -> _Function:
     return function if _maker is None else _maker.make(function)
 
 
-def expect_resolving() -> None:
-    """Have faults resolved from now on: there is memory that is paged in on demand."""
+def expect_paging(start: int, end: int) -> None:
+    """Have faults in a range resolved from now on: there may be memory that is paged in on demand."""
     if _maker is not None:
-        _maker.state.may_resolve = 1
+        _maker.state.paged_start, _maker.state.paged_end = start, end

@@ -9,7 +9,7 @@ import threading
 from operator import index
 
 from . import _paging, _spaces
-from ._builtins import expect_resolving
+from ._builtins import expect_paging
 from ._memory import NO_ACCESS, protect_memory
 from ._pager import Busy, PagerBacking, PagingCounters
 from ._reservation import Reservation
@@ -75,7 +75,7 @@ class DemandPaging(Reservation):
         low, high = _paging.paged
         _paging.paged = min(low or self.base, self.base), max(high, self.end)
         _paging.resolver = _resolve_anywhere
-        expect_resolving()
+        expect_paging(*_paging.paged)
 
     def _prepare_fork(self) -> None:
         for backing in self._backings():

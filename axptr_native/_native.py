@@ -18,6 +18,7 @@ ADDRESS_MAX = 2 ** (8 * ctypes.sizeof(c_void_p)) - 1
 """The highest address that a pointer can hold."""
 
 FAULTS_KEPT = 4
+SHORT_STRING = 64
 MAP_SHARED, MAP_FIXED, MAP_POPULATE, MAP_RESERVE = 1, 2, 4, 8
 
 

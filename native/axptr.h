@@ -162,9 +162,12 @@ AXP_API int axp_fill_user(uintptr_t to, uint8_t byte, size_t size);
 AXP_API int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out);
 
 /*
- * axp_strnlen_user of single bytes, which in the same attempt also copies them, if they are at most room:
- * copied_out is their number then, or else 0.  Memory may have changed between the counting and the copying.
+ * axp_strnlen_user of single bytes, which in the same attempt also copies a string that ends within room
+ * bytes and on its first page: copied_out is its length then, or else 0.  The bytes that decide are the
+ * copied ones.
+ * AXP_SHORT_STRING is the room that is fastest.
  */
+#define AXP_SHORT_STRING 64
 AXP_API int axp_copy_short_string(void *to, size_t room, uintptr_t from, size_t limit, size_t *count_out,
                                   size_t *copied_out);
 

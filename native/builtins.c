@@ -58,7 +58,7 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
     axp_take_fault(&fault);
     fault.transferred += before;
     error = fault_error(state, &fault, size);
-    if (error != NULL && state->may_resolve) {
+    if (error != NULL && axp_may_be_paged(state, fault.address)) {
         object *refused = axp_interpreter.call_with(state->resolve, error, NULL);
 
         axp_interpreter.release(error);

@@ -89,7 +89,8 @@ typedef struct axp_builtins {
     object *reasons[16]; /* FaultReason by AXP_NOT_MAPPED ... */
     object *slice_type;
     object *none;
-    uint32_t may_resolve;                         /* what a probe does not find may be paged in */
+    uint64_t paged_start; /* where memory may be paged in on demand */
+    uint64_t paged_end;
     axp_word_type word_types[AXP_WORD_TYPES + 1]; /* up to one without a ctype */
 } axp_builtins;
 

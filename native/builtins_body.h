@@ -40,6 +40,11 @@ static inline int axp_as_word(object *number, uintptr_t *word_out)
     return *word_out == word && (word != UINT64_MAX || axp_interpreter.error_occurred() == NULL);
 }
 
+static inline int axp_may_be_paged(const axp_builtins *state, uint64_t address)
+{
+    return address >= state->paged_start && address < state->paged_end;
+}
+
 /* Raises what an access of size bytes failed with, of which calls before have done some.  AXP_UNUSUAL if
  * somebody resolved it, so that the access has to go on. */
 object *axp_faulted(const axp_builtins *state, size_t size, size_t before);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* builtins_span.c: the builtins that copy, scan and probe. */
-#include <string.h>
-
 #include "builtins_body.h"
 #include "guard.h"
 
@@ -93,14 +91,12 @@ object *axp_builtin_copy_to_user(const axp_builtins *state, object *const *argum
     return copy_buffer(state, arguments, 0);
 }
 
-/* Most strings are short, and then one attempt is enough. */
-#define SHORT 64
-
+/* What one attempt finds out: most strings are short, and then it is all. */
 typedef struct counted {
     size_t count;
     size_t before; /* what had been counted before the attempt that faulted */
-    size_t copied; /* all that was counted, or 0 */
-    char copy[SHORT];
+    size_t copied; /* all of a short string, or 0 */
+    char copy[AXP_SHORT_STRING];
 } counted;
 
 /* The GIL is kept for as long as it is for small copies: limits are large and strings short. */
@@ -144,18 +140,16 @@ object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *
     uintptr_t from;
     size_t limit;
     counted bytes;
-    const char *zero;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
         return axp_unusual();
-    if (count_bytes(from, limit, SHORT, &bytes) != 0)
+    if (count_bytes(from, limit, AXP_SHORT_STRING, &bytes) != 0)
         return axp_faulted(state, limit, bytes.before);
     if (bytes.count == limit)
         return AXP_UNUSUAL;
     if (bytes.copied != bytes.count)
         return read_bytes(state, from, bytes.count, 1);
-    zero = memchr(bytes.copy, 0, bytes.copied); /* which was not there when they were counted */
-    return axp_interpreter.bytes_from(bytes.copy, zero == NULL ? (ptrdiff_t)bytes.copied : zero - bytes.copy);
+    return axp_interpreter.bytes_from(bytes.copy, (ptrdiff_t)bytes.copied);
 }
 
 object *axp_builtin_find_in_user(const axp_builtins *state, object *const *arguments)
@@ -193,7 +187,9 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     take_gil(thread);
     if (failed)
         return axp_faulted(state, size, 0);
-    return found < size && state->may_resolve ? AXP_UNUSUAL : axp_interpreter.from_unsigned(found);
+    if (found < size && axp_may_be_paged(state, start + found))
+        return AXP_UNUSUAL;
+    return axp_interpreter.from_unsigned(found);
 }
 
 object *axp_builtin_probe_read(const axp_builtins *state, object *const *arguments)

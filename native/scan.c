@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* scan.c: reading ahead until something is found, or until memory ends. */
 #include <errno.h>
+#include <string.h>
 
 #include "guard.h"
 #include "lanes.h"
@@ -122,22 +123,28 @@ static void find_zero64(axp_attempt *attempt)
 
 typedef struct string_attempt {
     scan_attempt scan; /* first: run() gets a pointer to it */
-    void *own;
+    unsigned char *own;
     size_t room;
     volatile size_t copied;
 } string_attempt;
 
+/* What is looked at first is what was copied, so that nothing can change in between. */
 static void find_zero_and_copy(axp_attempt *attempt)
 {
     string_attempt *string = (string_attempt *)attempt;
-    size_t found;
+    const axp_span *span = &attempt->span;
+    size_t size = axp_within_page(span->start, span->size < string->room ? span->size : string->room);
+    const unsigned char *zero;
 
-    find_zero_at_once(attempt);
-    found = string->scan.found;
-    if (found <= string->room) {
-        axp_raw_read(string->own, attempt->span.start, found);
-        string->copied = found;
-    }
+    if (size == AXP_SHORT_STRING) /* a constant: no call */
+        axp_raw_read(string->own, span->start, AXP_SHORT_STRING);
+    else
+        axp_raw_read(string->own, span->start, size);
+    zero = memchr(string->own, 0, size);
+    if (zero == NULL)
+        find_zero_at_once(attempt);
+    else
+        string->copied = string->scan.found = (size_t)(zero - string->own);
 }
 
 static int run_and_report(scan_attempt *scan)
