@@ -154,13 +154,6 @@ AXP_API int axp_fill_user(uintptr_t to, uint8_t byte, size_t size);
  */
 AXP_API int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out);
 
-/*
- * Offset of the first occurrence of needle; size if there is none.  An occurrence that lies before the first
- * bad byte is found; without one, -EFAULT.
- */
-AXP_API int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size,
-                             size_t *offset_out);
-
 /* Offset of the first byte that is not zero; size if all are.  -EFAULT only if no such byte comes before the
  * fault. */
 AXP_API int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_out);
@@ -171,6 +164,15 @@ AXP_API int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_ou
  */
 AXP_API int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out);
 AXP_API int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out);
+
+/* find.c */
+
+/*
+ * Offset of the first occurrence of needle; size if there is none.  An occurrence that lies before the first
+ * bad byte is found; without one, -EFAULT.
+ */
+AXP_API int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size,
+                             size_t *offset_out);
 
 /* word.c: width is 1, 2, 4 or 8 bytes (-EINVAL otherwise), values in the machine's byte order. */
 

@@ -26,20 +26,27 @@ typedef uint16_t __attribute__((aligned(1), may_alias)) axp_any16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) axp_any32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
 
-/* For a static function that touches user memory itself. */
+/* For a static function that touches user memory itself.  It is compiled for its caller's processor. */
 #if defined(AXP_SANITIZED)
 #define AXP_TOUCHES_USER \
     static __attribute__((no_sanitize("address", "thread", "undefined"), noinline, unused))
 #else
-#define AXP_TOUCHES_USER static inline
+#define AXP_TOUCHES_USER static inline __attribute__((always_inline))
 #endif
 
+/* For one whose loops compilers vectorise. */
 #if defined(AXP_SANITIZED)
+#define AXP_SCANS_USER AXP_TOUCHES_USER
+#else
+#define AXP_SCANS_USER static
+#endif
 
 AXP_TOUCHES_USER unsigned char axp_peek(uintptr_t from)
 {
     return *(const volatile unsigned char *)from;
 }
+
+#if defined(AXP_SANITIZED)
 
 AXP_TOUCHES_USER void axp_poke(uintptr_t to, unsigned char byte)
 {

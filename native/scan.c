@@ -5,11 +5,10 @@
 #include "guard.h"
 #include "page.h"
 #include "raw.h"
+#include "scan.h"
 
 typedef struct scan_attempt {
-    axp_attempt attempt; /* first: run() gets a pointer to it */
-    const void *needle;
-    size_t needle_size;
+    axp_attempt attempt;   /* first: run() gets a pointer to it */
     volatile size_t found; /* offset, or the span's size */
 } scan_attempt;
 
@@ -136,7 +135,7 @@ static int touch_write_step(axp_attempt *attempt, size_t offset, size_t size)
     return 0;
 }
 
-static void touch_to_read(axp_attempt *attempt)
+void axp_touch_to_read(axp_attempt *attempt)
 {
     axp_by_page(attempt, touch_read_step);
 }
@@ -144,54 +143,6 @@ static void touch_to_read(axp_attempt *attempt)
 static void touch_to_write(axp_attempt *attempt)
 {
     axp_by_page(attempt, touch_write_step);
-}
-
-/* A long needle may be moved past a page that nobody has looked at, and what is behind it does not count if
- * it is bad. */
-static void find_needle(axp_attempt *attempt)
-{
-    scan_attempt *scan = (scan_attempt *)attempt;
-    uintptr_t match = axp_raw_find(attempt->span.start, attempt->span.size, scan->needle, scan->needle_size);
-    size_t found = match == 0 ? attempt->span.size : match - attempt->span.start;
-
-    for (size_t offset = 0; offset < found;
-         offset += axp_within_page(attempt->span.start + offset, found - offset))
-        axp_touch_read(attempt->span.start + offset);
-    scan->found = found;
-}
-
-/*
- * libc's memmem looks where it likes.  When it faults the pages are walked for the first bad one, and what
- * lies before it is searched.  If the walk finds nothing, since the memory is there by now, the fault stands
- * as it was seen.
- */
-int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t needle_size, size_t *offset_out)
-{
-    scan_attempt scan;
-    axp_attempt *attempt = &scan.attempt;
-    int faulted = 0;
-
-    if (axp_span_overflows(from, size))
-        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-    axp_prepare(attempt, from, size, AXP_READ, find_needle);
-    scan.needle = needle;
-    scan.needle_size = needle_size;
-    scan.found = needle_size == 0 ? 0 : size;
-    while (needle_size != 0 && attempt->span.size != 0) {
-        attempt->run = find_needle;
-        if (axp_guarded(attempt) == 0)
-            break;
-        faulted = 1;
-        attempt->run = touch_to_read;
-        axp_guarded(attempt);
-        attempt->span.size = (size_t)(attempt->fault.address - from);
-    }
-    if (faulted && scan.found >= attempt->span.size) {
-        attempt->fault.transferred = attempt->span.size;
-        return axp_report(&attempt->fault);
-    }
-    *offset_out = scan.found;
-    return 0;
 }
 
 /* Blocks without an exit inside, which compilers vectorise; then the words, then the bytes, of the one that
@@ -263,7 +214,7 @@ static int probe(uintptr_t start, size_t size, uint32_t access, void (*run)(axp_
 
 int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out)
 {
-    return probe(from, size, AXP_READ, touch_to_read, accessible_out);
+    return probe(from, size, AXP_READ, axp_touch_to_read, accessible_out);
 }
 
 int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out)
