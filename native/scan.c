@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "guard.h"
+#include "lanes.h"
 #include "page.h"
 #include "raw.h"
 #include "scan.h"
@@ -50,13 +51,57 @@ AXP_TOUCHES_USER int is_zero(uintptr_t at, size_t width)
     }
 }
 
-static inline void find_zero_element(axp_attempt *attempt, size_t width)
+/* Whole blocks before the first that has a zero element, in bytes. */
+AXP_TOUCHES_USER size_t blocks_without_zero(uintptr_t from, size_t size, axp_lanes lanes, size_t block)
 {
-    const axp_span *span = &attempt->span;
     size_t done = 0;
 
-    while (done < span->size && !is_zero(span->start + done, width))
+    for (; size - done >= block; done += block) {
+        const axp_any64 *words = (const axp_any64 *)(from + done);
+        uint64_t seen = 0;
+
+        for (size_t i = 0; i < block / AXP_WORD; i++)
+            seen |= axp_zero_lanes(words[i], lanes);
+        if ((seen & lanes.highest) != 0)
+            break;
+    }
+    return done;
+}
+
+AXP_SCANS_USER size_t large_blocks_without_zero(uintptr_t from, size_t size, axp_lanes lanes)
+{
+    return blocks_without_zero(from, size, lanes, AXP_LARGE_BLOCK);
+}
+
+static inline size_t size_before_zero(uintptr_t from, size_t size, size_t width)
+{
+    axp_lanes lanes = axp_lanes_of(width);
+    size_t done = size < AXP_LARGE_BLOCK ? 0 : large_blocks_without_zero(from, size, lanes);
+
+    done += blocks_without_zero(from + done, size - done, lanes, AXP_SMALL_BLOCK);
+    while (done < size && !is_zero(from + done, width))
+        done += width;
+    return done;
+}
+
+/* The first few by themselves, since most strings are short; then a page's whole elements at a time, and one
+ * that lies on two pages by itself. */
+static inline __attribute__((always_inline)) void find_zero_element(axp_attempt *attempt, size_t width)
+{
+    enum { FEW = 8 };
+    const axp_span *span = &attempt->span;
+    size_t size = span->size < FEW * width ? span->size : FEW * width;
+    size_t done = 0;
+
+    while (done < size && !is_zero(span->start + done, width))
         attempt->done = done += width;
+    while (done == size && done < span->size) {
+        size_t whole = axp_within_page(span->start + done, span->size - done) & ~(width - 1);
+
+        size = done + (whole == 0 ? width : whole);
+        done += size_before_zero(span->start + done, size - done, width);
+        attempt->done = done;
+    }
     ((scan_attempt *)attempt)->found = done;
 }
 
@@ -145,31 +190,42 @@ static void touch_to_write(axp_attempt *attempt)
     axp_by_page(attempt, touch_write_step);
 }
 
-/* Blocks without an exit inside, which compilers vectorise; then the words, then the bytes, of the one that
- * is not zero. */
-AXP_TOUCHES_USER size_t nonzero_offset(const unsigned char *at, size_t size)
+/* Whole blocks before the first byte that is not zero. */
+AXP_TOUCHES_USER size_t blocks_of_zeros(uintptr_t from, size_t size, size_t block)
 {
-    enum { BLOCK = 64 };
-    size_t offset = 0;
+    size_t done = 0;
 
-    for (; size - offset >= BLOCK; offset += BLOCK) {
+    for (; size - done >= block; done += block) {
+        const axp_any64 *words = (const axp_any64 *)(from + done);
         uint64_t seen = 0;
 
-        for (size_t i = 0; i < BLOCK; i += sizeof(uint64_t))
-            seen |= *(const axp_any64 *)(at + offset + i);
+        for (size_t i = 0; i < block / AXP_WORD; i++)
+            seen |= words[i];
         if (seen != 0)
             break;
     }
-    while (size - offset >= sizeof(uint64_t) && *(const axp_any64 *)(at + offset) == 0)
-        offset += sizeof(uint64_t);
-    while (offset < size && at[offset] == 0)
+    return done;
+}
+
+AXP_SCANS_USER size_t large_blocks_of_zeros(uintptr_t from, size_t size)
+{
+    return blocks_of_zeros(from, size, AXP_LARGE_BLOCK);
+}
+
+static size_t nonzero_offset(uintptr_t from, size_t size)
+{
+    size_t offset = size < AXP_LARGE_BLOCK ? 0 : large_blocks_of_zeros(from, size);
+
+    offset += blocks_of_zeros(from + offset, size - offset, AXP_SMALL_BLOCK);
+    offset += blocks_of_zeros(from + offset, size - offset, AXP_WORD);
+    while (offset < size && axp_peek(from + offset) == 0)
         offset++;
     return offset;
 }
 
 static int nonzero_step(axp_attempt *attempt, size_t offset, size_t size)
 {
-    size_t at = nonzero_offset((const unsigned char *)(attempt->span.start + offset), size);
+    size_t at = nonzero_offset(attempt->span.start + offset, size);
 
     if (at == size)
         return 0;

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
+import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
-from helpers_memory import READ, faulted, pattern, poke, seen
+from helpers_memory import READ, fault_of, faulted, good_memory, pattern, poke, seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, uaccess
+from axptr_native._native import fault_error, lib
 from axptr_native._regions import Ending, Region, ending_memory
 
 WIDTHS = (1, 2, 4, 8)
@@ -26,6 +30,110 @@ def ended() -> Iterator[Region]:
     """Two good pages before one without access."""
     with ending_memory(Ending.PROTECTION, bad=PAGE_SIZE) as region:
         yield region
+
+
+def strnlen(address: int, width: int, limit: int) -> int:
+    """Return the elements before the first that is zero."""
+    count = ctypes.c_void_p(2**64 - 1)
+    if lib.axp_strnlen_user(address, width, limit, count):
+        assert count.value == 2**64 - 1, "a result was written although it failed"
+        raise fault_error(limit * width)
+    return count.value or 0
+
+
+def elements(width: int, count: int, *, seed: int = 1) -> bytes:
+    """Return elements none of which is zero, though most of their bytes are."""
+    chosen = random.Random(seed)
+    bits = 8 * width
+    some = [1, 1 << (bits - 1), (1 << bits) - 1, 1 << (bits // 2), (1 << (bits - 1)) - 1, 0x80]
+    return b"".join(chosen.choice(some).to_bytes(width, sys.byteorder) for _ in range(count))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_terminator_is_found_at_every_alignment_and_block_edge(width: int, ended: Region) -> None:
+    """However near to bad memory the terminator is, the count is exact, and so is the limit without one."""
+    text = elements(width, SIZES[-1] // width)
+    for behind in (*range(width), 16, BLOCK - 1, PAGE_SIZE - 1, PAGE_SIZE):
+        for count in {size // width for size in SIZES}:
+            start = ended.edge - behind - width - count * width
+            poke(start, text[: count * width] + bytes(width) + b"\x01" * behind)
+            for limit in (count + 1, 2**40, count, count // 2):
+                assert strnlen(start, width, limit) == min(count, limit), (count, behind, limit)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_without_a_terminator_whole_elements_are_done(width: int, ending: Ending, region: Region) -> None:
+    """An element that lies partly on good memory is not done, and the first bad byte is the edge."""
+    text = elements(width, SIZES[-1] // width)
+    for good in range(len(text)):
+        whole, part = divmod(good, width)
+        start = region.edge - good
+        poke(start, text[: whole * width] + b"\x01" * part)
+        error = fault_of(partial(strnlen, start, width, 2**40), f"{good} good bytes")
+        assert seen(error) == faulted(region.edge, whole * width, ending.value, READ), good
+
+
+@pytest.mark.parametrize("width", WIDTHS[1:])
+def test_a_terminator_on_two_pages_is_found_or_faults(width: int, ended: Region) -> None:
+    """With the second page good its element ends the string; with that page bad the fault is the second page's."""
+    middle = ended.start + PAGE_SIZE
+    for part in range(1, width):
+        for count in (0, 1, 7, 8, 9, BLOCK // width, 3 * BLOCK // width + 1):
+            text = elements(width, count, seed=part)
+            poke(middle - part - len(text), text + bytes(width) + b"\x01")
+            assert strnlen(middle - part - len(text), width, 2**40) == count, (part, count)
+            poke(ended.edge - part - len(text), text + bytes(part))
+            error = fault_of(partial(strnlen, ended.edge - part - len(text), width, 2**40), f"{part} of {count}")
+            assert seen(error) == faulted(ended.edge, len(text), Ending.PROTECTION.value, READ), (part, count)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a page that was only read may not count as present")
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_page_behind_the_terminator_s_is_not_even_read(width: int) -> None:
+    """Good pages that nobody had touched before the scan are as absent after it."""
+    mincore = ctypes.CDLL(None).mincore
+    present = (ctypes.c_ubyte * 3)()
+    for behind in (*range(width), 100, BLOCK + 5, PAGE_SIZE - 8):
+        with good_memory(3) as start:
+            text = elements(width, (PAGE_SIZE - behind) // width - 1)
+            at = start + PAGE_SIZE - behind - width - len(text)
+            poke(at, text + bytes(width))
+            assert strnlen(at, width, 2**20) == len(text) // width
+            assert mincore(ctypes.c_void_p(start), ctypes.c_size_t(3 * PAGE_SIZE), present) == 0
+            assert [page & 1 for page in present] == [1, 0, 0], behind
+
+
+@checked
+@given(
+    width=st.sampled_from(WIDTHS),
+    at=st.integers(0, PAGE_SIZE),
+    limit=st.integers(0, 2 * PAGE_SIZE),
+    seed=st.integers(0, 2**32),
+)
+def test_wide_strings_agree_with_plain_python(width: int, at: int, limit: int, seed: int) -> None:
+    """The count is that of the first zero element of a list, at any address and of any mixture."""
+    chosen = random.Random(seed)
+    data = bytearray(elements(width, 2 * PAGE_SIZE // width, seed=seed))
+    for _ in range(chosen.choice((0, 1, 1, 2, 50))):
+        place = chosen.randrange(len(data))
+        data[place : place + 2 * width] = bytes(min(2 * width, len(data) - place))
+    limit = min(limit, (len(data) - at) // width)
+    span = bytes(data[at : at + limit * width])
+    words = [span[i : i + width] for i in range(0, len(span), width)]
+    with good_memory(2) as start:
+        poke(start, bytes(data))
+        assert strnlen(start + at, width, limit) == next((i for i, word in enumerate(words) if not any(word)), limit)
+
+
+def test_one_byte_that_is_not_zero_is_found_around_every_block_edge(ended: Region) -> None:
+    """Its offset is exact for each start near the edge, and what lies behind it does not matter."""
+    offset = ctypes.c_void_p()
+    for size in SIZES:
+        for more in (0, 1, 7, 8, 9, BLOCK):
+            start = ended.edge - size - 1 - more
+            poke(start, bytes(size) + b"\x80" + b"\x01" * more)
+            assert lib.axp_find_nonzero_user(start, 2**30, offset) == 0, (size, more)
+            assert (offset.value or 0) == size, (size, more)
 
 
 @checked
