@@ -62,6 +62,7 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("axp_is_accessing", c_int, ()),
     ("axp_raw_copy_from_user", c_int, (c_void_p, _word, _word)),
     ("axp_copy_from_user", c_int, (c_void_p, _word, _word)),
+    ("axp_raw_string_from_user", c_int, (c_void_p, _word, _word, POINTER(_word))),
     ("axp_copy_to_user", c_int, (_word, c_void_p, _word)),
     ("axp_copy_in_user", c_int, (_word, _word, _word)),
     ("axp_fill_user", c_int, (_word, c_uint8, _word)),

@@ -131,6 +131,13 @@ AXP_API int axp_raw_copy_from_user(void *to, uintptr_t from, size_t size);
 /* The same, and on -EFAULT the rest of our buffer is zeroed.  Source: Linux copy_from_user. */
 AXP_API int axp_copy_from_user(void *to, uintptr_t from, size_t size);
 
+/*
+ * axp_raw_copy_from_user of a string that was measured before: length_out is the offset of the first zero
+ * byte among those that were copied, or size.  The bytes that decide are the copied ones, and memory may have
+ * changed since it was measured.
+ */
+AXP_API int axp_raw_string_from_user(void *to, uintptr_t from, size_t size, size_t *length_out);
+
 /* On -EFAULT exactly fault.transferred bytes were written and nothing beyond them was changed.  Source: Linux
  * copy_to_user. */
 AXP_API int axp_copy_to_user(uintptr_t to, const void *from, size_t size);

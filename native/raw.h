@@ -26,6 +26,9 @@ typedef uint16_t __attribute__((aligned(1), may_alias)) axp_any16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) axp_any32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
 
+/* Sixteen bytes, which == compares one by one. */
+typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) axp_any128;
+
 /* For a static function that touches user memory itself.  It is compiled for its caller's processor. */
 #if defined(AXP_SANITIZED)
 #define AXP_TOUCHES_USER \
@@ -44,6 +47,11 @@ typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
 AXP_TOUCHES_USER unsigned char axp_peek(uintptr_t from)
 {
     return *(const volatile unsigned char *)from;
+}
+
+AXP_TOUCHES_USER axp_any128 axp_peek128(uintptr_t from)
+{
+    return *(const volatile axp_any128 *)from;
 }
 
 #if defined(AXP_SANITIZED)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import random
 import sys
 from collections.abc import Iterator
@@ -177,3 +178,52 @@ def test_an_occurrence_just_before_bad_memory_is_found(ended: Region) -> None:
                 poke(start, haystack)
                 expected = haystack.find(needle)
                 assert uaccess.find_in_user(start, 2**30, needle) == expected, (len(needle), size, filler)
+
+
+def copy_string(own: ctypes.Array[ctypes.c_char], address: int, size: int) -> int:
+    """Copy a string to one byte after the start of our buffer and return its length."""
+    length = ctypes.c_void_p(2**64 - 1)
+    if lib.axp_raw_string_from_user(ctypes.addressof(own) + 1, address, size, length):
+        assert length.value == 2**64 - 1, "a result was written although it failed"
+        raise fault_error(size)
+    return length.value or 0
+
+
+def test_a_copied_string_is_as_long_as_its_copy(ended: Region) -> None:
+    """All the bytes are copied and none beside them; the first zero byte among them, if any, gives the length."""
+    for size in (*range(70), 127, 128, 129, 143, 144, 145, 300, PAGE_SIZE - 1, PAGE_SIZE + 17):
+        text = pattern(size)
+        start = ended.edge - size
+        for zero in {0, 1, size // 2, size - 17, size - 16, size - 15, size - 1} | {size}:
+            data = bytearray(text)
+            if 0 <= zero < size:
+                data[zero] = data[-1] = 0
+            poke(start, bytes(data))
+            own = ctypes.create_string_buffer(b"\xaa" * (size + 2), size + 2)
+            assert copy_string(own, start, size) == (data + b"\0").index(0), (size, zero)
+            assert own.raw == b"\xaa" + data + b"\xaa", (size, zero)
+
+
+def test_a_string_that_cannot_be_copied_leaves_its_readable_part(ending: Ending, region: Region) -> None:
+    """What was transferred has arrived, and though a zero may be among it no length is told."""
+    for good in (*range(40), 127, 128, 129, 300, PAGE_SIZE, PAGE_SIZE + 100):
+        for beyond in (1, 15, 16, 200, PAGE_SIZE):
+            text = bytearray(pattern(good))
+            text[good // 3 : good // 3 + 1] = bytes(min(good, 1))
+            start = region.edge - good
+            poke(start, bytes(text))
+            own = ctypes.create_string_buffer(good + beyond + 2)
+            error = fault_of(partial(copy_string, own, start, good + beyond), f"{good} and {beyond} bad")
+            assert seen(error) == faulted(region.edge, good, ending.value, READ), (good, beyond)
+            assert own.raw[1 : good + 1] == text, (good, beyond)
+
+
+def test_an_empty_string_touches_nothing() -> None:
+    """Size 0 has length 0 at any address; a size that leaves the address space is refused."""
+    own = ctypes.create_string_buffer(b"\xaa" * 8, 8)
+    for address in (0, 1, 2**47, 2**64 - 1):
+        assert copy_string(own, address, 0) == 0
+    with pytest.raises(FaultError, match="address space") as caught:
+        copy_string(own, 2**64 - 4, 6)
+    assert (caught.value.errno, caught.value.transferred) == (errno.EFAULT, 0)
+    assert own.raw == b"\xaa" * 8

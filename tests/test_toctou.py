@@ -15,6 +15,7 @@ from helpers_memory import READ, fault_of, pattern
 from helpers_space import NONE, RW, Disk, at, in_threads, spaced
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, VirtAddr, atomics, uaccess
+from axptr_native._native import lib_dropping_gil
 
 ROUND = 0.4
 """Seconds that each race lasts."""
@@ -247,6 +248,20 @@ def test_a_truncated_file_gives_right_bytes_or_faults(space: AddrSpace, tmp_path
             lambda: one_of(start, size, {0, 7}, FaultReason.BEYOND_END),
             lambda: attempt(lambda: uaccess.copy_to_user(start + 5, b"\x07" * (size - 5))),
         )
+
+
+def test_a_string_that_changes_is_as_long_as_its_copy(space: AddrSpace) -> None:
+    """While a thread puts zeros into a string and takes them out, the length told is that of the bytes copied."""
+    size = 16 * PAGE_SIZE - 5
+    start = space.map_alloc(space.base, 16 * PAGE_SIZE, RW).start
+    uaccess.copy_to_user(start, b"\x07" * size)
+    own, length = ctypes.create_string_buffer(size), ctypes.c_void_p()
+
+    def copy() -> None:
+        assert lib_dropping_gil.axp_raw_string_from_user(ctypes.addressof(own), start, size, length) == 0
+        assert (length.value or 0) == len(own.raw.partition(b"\0")[0])
+
+    race(lambda number: ctypes.memset(start + number * 4099 % size, 7 * (number % 3), 1), copy)
 
 
 def test_eviction_loses_no_update(space: AddrSpace, disk: Disk) -> None:
