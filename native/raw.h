@@ -37,9 +37,14 @@ typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) axp_any1
 #define AXP_TOUCHES_USER static inline __attribute__((always_inline))
 #endif
 
-/* For one whose loops compilers vectorise. */
+/*
+ * For one whose loops compilers vectorise.  x86-64 has vectors of 16 bytes; where the loader can choose,
+ * there is a second version for processors with 32, which reads what is cached almost twice as fast.
+ */
 #if defined(AXP_SANITIZED)
 #define AXP_SCANS_USER AXP_TOUCHES_USER
+#elif defined(__x86_64__) && defined(__GLIBC__)
+#define AXP_SCANS_USER static __attribute__((target_clones("avx2", "default")))
 #else
 #define AXP_SCANS_USER static
 #endif
