@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+#include <wchar.h>
 
 #include "axptr.h"
 
@@ -77,6 +78,8 @@ TIMED(axp_store, result = axp_store(user, size, own))
 
 TIMED(memcpy_from, memcpy(own, (const void *)user, size))
 TIMED(axp_copy_from_user, result = axp_copy_from_user(own, user, size))
+TIMED(memcpy_memchr, memcpy(own, (const void *)user, size); out = (uintptr_t)memchr(own, 0, size))
+TIMED(axp_raw_string_from_user, result = axp_raw_string_from_user(own, user, size, &out))
 TIMED(memcpy_to, memcpy((void *)user, own, size))
 TIMED(axp_copy_to_user, result = axp_copy_to_user(user, own, size))
 TIMED(memmove, memmove((void *)user, own, size))
@@ -88,6 +91,8 @@ TIMED(axp_fill_user, result = axp_fill_user(user, 'a', size))
 
 TIMED(strnlen, out = strnlen((const char *)user, size))
 TIMED(axp_strnlen_user, result = axp_strnlen_user(user, 1, size, &out))
+TIMED(wcsnlen, out = wcsnlen((const wchar_t *)user, size / sizeof(wchar_t)))
+TIMED(axp_strnlen_user_wide, result = axp_strnlen_user(user, sizeof(wchar_t), size / sizeof(wchar_t), &out))
 /* libc has no search for a byte that is not zero; comparing memory with itself, one byte on, is the idiom. */
 TIMED(memcmp, result = memcmp((const void *)(user + 1), (const void *)user, size - 1))
 TIMED(axp_find_nonzero_user, result = axp_find_nonzero_user(user, size, &out))

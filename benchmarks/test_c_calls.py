@@ -32,10 +32,12 @@ SMALL = 64
 
 OPERATIONS = (
     ("memcpy_from", "axp_copy_from_user"),
+    ("memcpy_memchr", "axp_raw_string_from_user"),
     ("memcpy_to", "axp_copy_to_user"),
     ("memmove", "axp_copy_in_user"),
     ("memset", "axp_fill_user"),
     ("strnlen", "axp_strnlen_user"),
+    ("wcsnlen", "axp_strnlen_user_wide"),
     ("memmem", "axp_find_in_user"),
     ("memcmp", "axp_find_nonzero_user"),
     ("touch_read", "axp_probe_read"),
