@@ -149,7 +149,7 @@ def test_builtins_leave_no_reference_behind() -> None:
         (lambda: copy_from_user(HERE), TypeError),
         (lambda: copy_from_user(HERE, 1, False), TypeError),
         (lambda: copy_from_user(*range(100)), TypeError),
-        (lambda: copy_from_user(HERE, size=1, adress=2), TypeError),
+        (lambda: copy_from_user(HERE, size=1, at=2), TypeError),
         (lambda: copy_from_user(str(HERE), 1), TypeError),
         (lambda: copy_from_user(HERE, 1.0), TypeError),
         (lambda: uaccess.copy_from_user_into(HERE, b"read-only"), TypeError),

@@ -396,4 +396,4 @@ def test_a_fault_between_any_two_instructions_of_the_library_disturbs_none(reque
         read(address, 64, wrong)
         sys.settrace(None)
     assert wrong == []
-    assert interruptions > 100
+    assert interruptions > 50  # a builtin has few bytecodes around it
