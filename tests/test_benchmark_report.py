@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks' report could get wrong without anybody noticing."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -63,7 +64,9 @@ def run_benchmarks(project: Path, *options: str, more: str = "") -> Outcome:
     (folder / "test_theirs.py").write_text(OTHER_BENCHMARKS)
     arguments = options if any(option.startswith("benchmarks") for option in options) else ("benchmarks", *options)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "recording", *arguments]
-    environment = {"PYTHONPATH": str(ROOT / "benchmarks"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # The package may come from there too: tools/check_native.py installs each build to a folder of its own.
+    paths = [str(ROOT / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return run_command(command, cwd=project, environment=environment)
 
 
