@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import batch
     from .aspace import AddrSpace
+    from .call import CallFaultError, guarded, guarded_call
     from .check import check_null_terminated, check_region
     from .guarded_view import GuardedView
     from .ptr import UserConstPtr, UserPtr
@@ -24,6 +25,7 @@ __all__ = [
     "PAGE_SIZE",
     "AddrSpace",
     "AddrSpaceProvider",
+    "CallFaultError",
     "EncodingError",
     "FaultError",
     "FaultReason",
@@ -43,6 +45,8 @@ __all__ = [
     "batch",
     "check_null_terminated",
     "check_region",
+    "guarded",
+    "guarded_call",
     "handlers",
     "is_accessing_user_memory",
     "lib",
@@ -53,6 +57,7 @@ __all__ = [
 _LATER = {
     "AddrSpace": "aspace",
     "AddrSpaceProvider": "space",
+    "CallFaultError": "call",
     "GuardedView": "guarded_view",
     "ProcessSpace": "space",
     "UserConstPtr": "ptr",
@@ -62,6 +67,8 @@ _LATER = {
     "batch": "batch",
     "check_null_terminated": "check",
     "check_region": "check",
+    "guarded": "call",
+    "guarded_call": "call",
 }
 
 

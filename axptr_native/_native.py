@@ -19,6 +19,7 @@ ADDRESS_MAX = 2 ** (8 * ctypes.sizeof(c_void_p)) - 1
 
 FAULTS_KEPT = 4
 SHORT_STRING = 64
+RESULTS = ("word", "float", "double", "long_double")
 MAP_SHARED, MAP_FIXED, MAP_POPULATE, MAP_RESERVE = 1, 2, 4, 8
 
 
@@ -51,6 +52,27 @@ class BatchLimits(ctypes.Structure):
     """``axp_batch_limits``."""
 
     _fields_ = (("highest", c_uint64), ("faults", c_uint64), ("pause_start", c_uint64), ("pause_end", c_uint64))
+
+
+class Caller(ctypes.Structure):
+    """``axp_caller``."""
+
+    _fields_ = (("address", c_void_p), ("arguments", c_uint32), ("floats", c_uint32))
+
+
+class Call(ctypes.Structure):
+    """``axp_call``."""
+
+    _fields_ = (
+        ("function", c_void_p),
+        ("stack_start", c_void_p),
+        ("stack_size", c_uint64),
+        ("running", c_void_p),
+        ("interpreter", c_void_p),
+        ("instruction", c_void_p),
+        ("fault", Fault),
+        ("failed", c_int32),
+    )
 
 
 # uintptr_t and size_t are c_void_p: a c_size_t costs 54 ns more an argument, and both take any int without a word, so
@@ -97,6 +119,7 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
         c_int,
         (c_void_p, _word, c_void_p, _word, _word, POINTER(BatchLimits), c_void_p, POINTER(_word)),
     ),
+    ("axp_caller_of", c_int, (c_uint32, POINTER(Caller))),
     ("axp_page_size", _word, ()),
     ("axp_map", c_int, (_word, _word, c_uint32, c_uint32, c_int, c_uint64, POINTER(_word))),
     ("axp_protect", c_int, (_word, _word, c_uint32)),

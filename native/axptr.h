@@ -251,6 +251,40 @@ AXP_API int axp_probe_many(const uint64_t *addresses, size_t count, size_t size,
 AXP_API int axp_read_strings(void *to, size_t room, const uint64_t *addresses, size_t count, size_t limit,
                              const axp_batch_limits *limits, int64_t *lengths_out, size_t *done_out);
 
+/*
+ * call.c: foreign functions.
+ *
+ * The whole process is the span of a call: a fault in the function, or in what it calls, ends it there and
+ * then.  What it held (locks, memory, a structure half written) stays as it was.
+ */
+
+/* What a result comes in: a word for integers, pointers and nothing. */
+#define AXP_RESULT_WORD 0
+#define AXP_RESULT_FLOAT 1
+#define AXP_RESULT_DOUBLE 2
+#define AXP_RESULT_LONG_DOUBLE 3
+
+/* What calls functions: called by ctypes with the address of an axp_call, as an unsigned integer of 64 bits,
+ * and behind that the function's own arguments.  It returns what the function does, or zeros. */
+typedef struct axp_caller {
+    uintptr_t address;
+    uint32_t arguments; /* the most it passes on, of at most 8 bytes each ... */
+    uint32_t floats;    /* ... and of these the most that are float or double */
+} axp_caller;
+
+AXP_API int axp_caller_of(uint32_t result, axp_caller *caller_out);
+
+typedef struct axp_call {
+    uintptr_t function;
+    uintptr_t stack_start; /* lent to a thread that has no alternate signal stack: its own may overflow */
+    uint64_t stack_size;
+    uintptr_t running;     /* NULL, or a function that returns the interpreter's thread that runs: ... */
+    uintptr_t interpreter; /* ... a fault while it is this one is the interpreter's, and not ours */
+    uintptr_t instruction; /* out: of the fault; 0 where the processor does not say */
+    axp_fault fault;       /* out: its address is 0 if it is not canonical */
+    int32_t failed;        /* out: 0, or -EFAULT; else the function was not called */
+} axp_call;
+
 /* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access; a size of 0 is -EINVAL.
  */
 

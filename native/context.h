@@ -71,6 +71,17 @@ static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 #endif
 }
 
+/* The instruction that was interrupted, or 0 if nobody knows. */
+static inline uintptr_t axp_instruction(const ucontext_t *context)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#else
+    (void)context;
+    return 0;
+#endif
+}
+
 /* What the interrupted instruction attempted: AXP_READ, AXP_WRITE or AXP_EXECUTE; 0 if the processor does not
  * say. */
 static inline uint32_t axp_access_of_fault(const ucontext_t *context)

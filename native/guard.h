@@ -21,6 +21,7 @@ typedef struct axp_span {
 typedef struct axp_attempt {
     axp_span span;
     axp_span other; /* of a copy between two user spans: the second one */
+    axp_call *call; /* NULL, or: every fault is in the span, but for the interpreter's own */
     void (*run)(struct axp_attempt *attempt);
     volatile size_t done; /* bytes of the span that are finished */
     axp_fault fault;      /* filled in by axp_guarded() when it returns -EFAULT */
@@ -32,6 +33,13 @@ typedef struct axp_attempt {
  * other.start). Faults anywhere else belong to whoever was there before us.
  */
 int axp_guarded(axp_attempt *attempt);
+
+/*
+ * The same for a call of what may do anything: on an alternate signal stack, and afterwards, if it faulted,
+ * with that, the signal mask and the floating-point environment as they were before.  Another negative errno:
+ * run() was not called.
+ */
+int axp_guarded_call(axp_attempt *attempt);
 
 /* 1 while an attempt of this thread is open, seen from a signal handler that interrupted it. */
 int axp_guard_is_open(void);
@@ -60,6 +68,7 @@ static inline void axp_prepare(axp_attempt *attempt, uintptr_t start, size_t siz
 {
     attempt->span = (axp_span){start, size, access};
     attempt->other.size = 0;
+    attempt->call = NULL;
     attempt->run = run;
     attempt->done = 0;
 }

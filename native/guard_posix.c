@@ -114,27 +114,50 @@ static const axp_span *span_of_fault(const axp_attempt *attempt, const siginfo_t
     return is_in_span(&attempt->other, address, access) ? &attempt->other : NULL;
 }
 
-/* Returns only if the fault is not the attempt's. */
-static void leave_attempt(guard_frame *frame, const siginfo_t *info, const ucontext_t *context)
+/* Python code that a foreign function calls must not be left by siglongjmp: what it holds is the
+ * interpreter's. */
+static int is_interpreter_running(const axp_call *call)
 {
-    axp_attempt *attempt = frame->attempt;
-    uint32_t reason = reason_of(info);
-    const axp_span *span = span_of_fault(attempt, info, context, reason);
-    uintptr_t first_bad;
+    return call->running != 0 && ((uintptr_t (*)(void))call->running)() == call->interpreter;
+}
 
-    if (span == NULL)
-        return;
-    first_bad = span->start + (span == &attempt->span ? attempt->done : 0);
-    if (reason != AXP_NOT_CANONICAL && axp_page_start((uintptr_t)info->si_addr) > first_bad)
-        first_bad = axp_page_start((uintptr_t)info->si_addr);
+/* What a fault of an attempt was, or 0 if it is not the attempt's. */
+static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const ucontext_t *context)
+{
+    uint32_t reason = reason_of(info);
+    uintptr_t address = (uintptr_t)info->si_addr;
+    uint32_t access = axp_access_of_fault(context);
+
+    if (attempt->call == NULL) {
+        const axp_span *span = span_of_fault(attempt, info, context, reason);
+
+        if (span == NULL)
+            return 0;
+        address = span->start + (span == &attempt->span ? attempt->done : 0);
+        if (reason != AXP_NOT_CANONICAL && axp_page_start((uintptr_t)info->si_addr) > address)
+            address = axp_page_start((uintptr_t)info->si_addr);
+        access = span->access;
+    } else {
+        if (is_interpreter_running(attempt->call))
+            return 0;
+        attempt->call->instruction = axp_instruction(context);
+    }
     attempt->fault = (axp_fault){
-        .address = first_bad,
+        .address = address,
         .transferred = attempt->done,
-        .access = span->access,
+        .access = access == 0 ? AXP_READ : access,
         .reason = reason,
         .signal = info->si_signo,
         .code = info->si_code,
     };
+    return 1;
+}
+
+/* Returns only if the fault is not the attempt's. */
+static void leave_attempt(guard_frame *frame, const siginfo_t *info, const ucontext_t *context)
+{
+    if (!describe_fault(frame->attempt, info, context))
+        return;
     axp_restore_float_control(context);
     if ((unsigned)context->uc_stack.ss_flags & (unsigned)SS_AUTODISARM) {
         frame->stack = context->uc_stack;

@@ -136,7 +136,8 @@ def layout_differences(header: str) -> Iterator[str]:
             continue
         expected = []
         for field, kind, length in fields:
-            base = ctypes.c_char if kind == "char" else SCALARS[kind]
+            base = ctypes.c_char if kind == "char" else SCALARS.get(kind) or structure_class(kind)
+            assert base is not None, f"the test does not know {kind!r}"
             expected.append((field, base * length if length else base))
         if [field for field, _ in cls._fields_] != [field for field, _ in expected]:
             yield f"{name} has the fields {[field for field, _ in expected]}"
@@ -230,6 +231,7 @@ def python_constants() -> dict[str, int]:
         "AXP_ABI_VERSION": _native.ABI_VERSION,
         "AXP_FAULTS_KEPT": _native.FAULTS_KEPT,
         "AXP_SHORT_STRING": _native.SHORT_STRING,
+        **{f"AXP_RESULT_{kind.upper()}": number for number, kind in enumerate(_native.RESULTS)},
         **{f"AXP_{reason.name}": reason.value for reason in FaultReason},
         **{f"AXP_{flag.name}": int(flag) for flag in MappingFlags},
     }
