@@ -38,10 +38,11 @@ PYTHON_FUNCTIONS = (
     "PyBool_FromLong",
     "PyObject_GetBuffer",
     "PyBuffer_Release",
-    "PyObject_IsInstance",
+    "PyObject_Type",
     "PySlice_Unpack",
     "PySlice_AdjustIndices",
     "PyErr_Occurred",
+    "PyErr_ExceptionMatches",
     "PyErr_Clear",
     "PyErr_SetObject",
     "PyEval_SaveThread",
@@ -79,6 +80,10 @@ _WORD_TYPES: tuple[tuple[Any, int], ...] = (
 )
 
 
+_REFUSALS = (TypeError, ValueError, OverflowError, MemoryError, BufferError)
+"""What the interpreter itself says to arguments, so that the Python function is asked."""
+
+
 class WordType(ctypes.Structure):
     _fields_ = (("ctype", c_void_p), ("kind", c_uint32), ("width", c_uint32))
 
@@ -99,6 +104,7 @@ class Builtins(ctypes.Structure):
         ("accesses", c_void_p * 8),
         ("reasons", c_void_p * 16),
         ("slice_type", c_void_p),
+        ("refusals", c_void_p),
         ("none", c_void_p),
         ("paged_start", c_uint64),
         ("paged_end", c_uint64),
@@ -139,8 +145,8 @@ class _Maker:
         api = ctypes.pythonapi
         names = [name if hasattr(api, name) else _OLDER_NAMES.get(name, name) for name in PYTHON_FUNCTIONS]
         functions = (c_void_p * len(names))(*(ctypes.cast(api[name], c_void_p).value for name in names))
-        if lib.axp_bind_python(functions, ctypes.sizeof(functions)) != 0:
-            raise AttributeError("the library asks for other functions of the interpreter")
+        if lib.axp_bind_python(functions, ctypes.sizeof(functions), ctypes.sizeof(Builtins)) != 0:
+            raise AttributeError("the library has other builtins than this package knows")
         self._new_builtin = ctypes.PYFUNCTYPE(py_object, POINTER(_MethodDefinition), py_object, py_object)(
             ("PyCFunction_NewEx", api)
         )
@@ -157,6 +163,7 @@ class _Maker:
             "virt_addr": VirtAddr,
             "resolve": _resolve,
             "slice_type": slice,
+            "refusals": _REFUSALS,
             "none": None,
         }
         for field, value in objects.items():

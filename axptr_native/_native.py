@@ -130,7 +130,7 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
 """Every function of ``axptr.h``: name, result, arguments."""
 
 _PRIVATE_PROTOTYPES = (
-    ("axp_bind_python", c_int, (c_void_p, _word)),
+    ("axp_bind_python", c_int, (c_void_p, _word, _word)),
     ("axp_builtin_at", c_char_p, (c_uint32, c_void_p)),
 )
 """Those of ``builtins.h``."""

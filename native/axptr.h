@@ -128,7 +128,7 @@ AXP_API int axp_is_accessing(void);
  */
 AXP_API int axp_raw_copy_from_user(void *to, uintptr_t from, size_t size);
 
-/* The same, and on -EFAULT the rest of our buffer is zeroed.  Source: Linux copy_from_user. */
+/* The same, and after a fault the rest of our buffer is zeroed.  Source: Linux copy_from_user. */
 AXP_API int axp_copy_from_user(void *to, uintptr_t from, size_t size);
 
 /*
@@ -285,8 +285,8 @@ typedef struct axp_call {
     int32_t failed;        /* out: 0, or -EFAULT; else the function was not called */
 } axp_call;
 
-/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access; a size of 0 is -EINVAL.
- */
+/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access.  To map or unmap nothing
+ * is -EINVAL; to protect or populate nothing succeeds. */
 
 #define AXP_MAP_SHARED 1   /* writes reach the file and other processes */
 #define AXP_MAP_FIXED 2    /* exactly at start, in place of what is there; otherwise start is a hint */

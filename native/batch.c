@@ -293,42 +293,37 @@ static size_t run_for(size_t size)
     }
 }
 
-int axp_gather_from_user(void *to, const uint64_t *addresses, size_t count, size_t size,
-                         const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
+static int copy_entries(uint32_t access, unsigned char *own, const uint64_t *addresses, size_t count,
+                        size_t size, const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
 {
-    static void (*const runs[])(axp_attempt *attempt) = {
-        nothing, gather8, gather16, gather32, gather64, gather_any,
+    static void (*const runs[2][6])(axp_attempt *attempt) = {
+        {nothing, gather8, gather16, gather32, gather64, gather_any},
+        {nothing, scatter8, scatter16, scatter32, scatter64, scatter_any},
     };
+    const int writes = access == AXP_WRITE;
     batch_attempt batch = {
         .addresses = addresses,
         .count = count,
         .size = size,
         .limits = limits,
-        .own = to,
-        .access = read_any,
+        .own = own,
+        .access = writes ? write_any : read_any,
         .ok = ok_out,
     };
 
-    return run_batch(&batch, AXP_READ, runs[run_for(size)], done_out);
+    return run_batch(&batch, access, runs[writes][run_for(size)], done_out);
+}
+
+int axp_gather_from_user(void *to, const uint64_t *addresses, size_t count, size_t size,
+                         const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
+{
+    return copy_entries(AXP_READ, to, addresses, count, size, limits, ok_out, done_out);
 }
 
 int axp_scatter_to_user(const uint64_t *addresses, const void *from, size_t count, size_t size,
                         const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
 {
-    static void (*const runs[])(axp_attempt *attempt) = {
-        nothing, scatter8, scatter16, scatter32, scatter64, scatter_any,
-    };
-    batch_attempt batch = {
-        .addresses = addresses,
-        .count = count,
-        .size = size,
-        .limits = limits,
-        .own = (unsigned char *)from,
-        .access = write_any,
-        .ok = ok_out,
-    };
-
-    return run_batch(&batch, AXP_WRITE, runs[run_for(size)], done_out);
+    return copy_entries(AXP_WRITE, (unsigned char *)from, addresses, count, size, limits, ok_out, done_out);
 }
 
 int axp_probe_many(const uint64_t *addresses, size_t count, size_t size, const axp_batch_limits *limits,

@@ -38,10 +38,11 @@ typedef struct axp_python {
     object *(*from_truth)(long truth);
     int (*get_buffer)(object *owner, buffer *buffer_out, int flags);
     void (*release_buffer)(buffer *buffer);
-    int (*is_instance)(object *instance, object *type);
+    object *(*type_of)(object *instance);
     int (*slice_unpack)(object *slice, ptrdiff_t *start_out, ptrdiff_t *stop_out, ptrdiff_t *step_out);
     ptrdiff_t (*slice_adjust)(ptrdiff_t length, ptrdiff_t *start, ptrdiff_t *stop, ptrdiff_t step);
     object *(*error_occurred)(void);
+    int (*error_matches)(object *types);
     void (*clear_error)(void);
     void (*set_error)(object *type, object *error);
     void *(*save_thread)(void);
@@ -73,6 +74,16 @@ typedef struct axp_word_type {
 #define AXP_WORD_TYPES 16
 #define AXP_FAULT_FIELDS 6
 
+/* Attributes of a FaultError, as _builtins.py has them. */
+typedef enum axp_fault_field {
+    AXP_ADDRESS_FIELD,
+    AXP_ACCESS_FIELD,
+    AXP_REASON_FIELD,
+    AXP_TRANSFERRED_FIELD,
+    AXP_SIZE_FIELD,
+    AXP_SIGNAL_FIELD,
+} axp_fault_field;
+
 /* What the builtins of one import of the package work with: the state of the module that is their self.  Its
  * objects are kept alive by _builtins.py. */
 typedef struct axp_builtins {
@@ -83,19 +94,22 @@ typedef struct axp_builtins {
     object *no_arguments;                                                     /* () */
     object *bad_address;                    /* the arguments of an OSError: (EFAULT, its text) */
     object *virt_addr;                      /* the type VirtAddr */
-    object *fault_fields[AXP_FAULT_FIELDS]; /* names: address access reason transferred size signal */
+    object *fault_fields[AXP_FAULT_FIELDS]; /* names */
     object *resolve;     /* called with one: None if it was resolved, or else what is to be raised */
     object *accesses[8]; /* MappingFlags by AXP_READ and AXP_WRITE */
     object *reasons[16]; /* FaultReason by AXP_NOT_MAPPED ... */
     object *slice_type;
+    object *
+        refusals; /* types of what the interpreter itself raises for arguments that are out of the ordinary */
     object *none;
     uint64_t paged_start; /* where memory may be paged in on demand */
     uint64_t paged_end;
     axp_word_type word_types[AXP_WORD_TYPES + 1]; /* up to one without a ctype */
 } axp_builtins;
 
-/* Takes the functions of the interpreter, the same each time in one process.  -EINVAL for another size. */
-AXP_API int axp_bind_python(const axp_python *functions, size_t size);
+/* Takes the functions of the interpreter, the same each time in one process.  -EINVAL if they, or the state,
+ * are of another size. */
+AXP_API int axp_bind_python(const axp_python *functions, size_t size, size_t state_size);
 
 /* The name of the builtin at an index, after its module's, and its METH_FASTCALL | METH_KEYWORDS function;
  * NULL after the last. */

@@ -34,7 +34,7 @@ static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size
     int failed;
 
     if (result == NULL)
-        return axp_unusual();
+        return axp_unusual(state);
     own = axp_interpreter.bytes_start(result);
     thread = drop_gil(size);
     if (size >= LARGE)
@@ -56,7 +56,7 @@ object *axp_builtin_copy_from_user(const axp_builtins *state, object *const *arg
     size_t size;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size))
-        return axp_unusual();
+        return axp_unusual(state);
     return read_bytes(state, from, size, 0);
 }
 
@@ -69,7 +69,7 @@ static object *copy_buffer(const axp_builtins *state, object *const *arguments, 
     int failed;
 
     if (!axp_as_word(arguments[0], &user) || axp_interpreter.get_buffer(arguments[1], &own, flags) != 0)
-        return axp_unusual();
+        return axp_unusual(state);
     size = (size_t)own.size;
     thread = drop_gil(size);
     if (flags == WRITABLE)
@@ -129,7 +129,7 @@ object *axp_builtin_strnlen_user(const axp_builtins *state, object *const *argum
     counted bytes;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
-        return axp_unusual();
+        return axp_unusual(state);
     if (count_bytes(from, limit, 0, &bytes) != 0)
         return axp_faulted(state, limit, bytes.before);
     return axp_interpreter.from_unsigned(bytes.count);
@@ -142,7 +142,7 @@ object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *
     counted bytes;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
-        return axp_unusual();
+        return axp_unusual(state);
     if (count_bytes(from, limit, AXP_SHORT_STRING, &bytes) != 0)
         return axp_faulted(state, limit, bytes.before);
     if (bytes.count == limit)
@@ -162,7 +162,7 @@ object *axp_builtin_find_in_user(const axp_builtins *state, object *const *argum
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size)
         || axp_interpreter.get_buffer(arguments[2], &needle, 0) != 0)
-        return axp_unusual();
+        return axp_unusual(state);
     thread = drop_gil(size);
     failed = axp_find_in_user(from, size, needle.start, (size_t)needle.size, &found);
     take_gil(thread);
@@ -181,7 +181,7 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     int failed;
 
     if (!axp_as_word(arguments[0], &start) || !axp_as_word(arguments[1], &size))
-        return axp_unusual();
+        return axp_unusual(state);
     thread = drop_gil(size);
     failed = accessible(start, size, &found);
     take_gil(thread);
@@ -192,14 +192,16 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     return axp_interpreter.from_unsigned(found);
 }
 
-object *axp_builtin_probe_read(const axp_builtins *state, object *const *arguments)
-{
-    return probe(state, arguments, axp_probe_read);
-}
+AXP_BODY_WITH(probe_read, probe, axp_probe_read)
+AXP_BODY_WITH(probe_write, probe, axp_probe_write)
 
-object *axp_builtin_probe_write(const axp_builtins *state, object *const *arguments)
+/* Not isinstance(), which believes what an object says of itself; a slice has no subclasses. */
+static int is_slice(const axp_builtins *state, object *position)
 {
-    return probe(state, arguments, axp_probe_write);
+    object *type = axp_interpreter.type_of(position);
+
+    axp_interpreter.release(type);
+    return type == state->slice_type;
 }
 
 /* A byte or a slice of the size bytes at an address: (address, size, position). */
@@ -211,16 +213,16 @@ object *axp_builtin_read_item(const axp_builtins *state, object *const *argument
     uint8_t byte;
 
     if (!axp_as_word(arguments[0], &start) || !axp_as_word(arguments[1], &size) || size > PTRDIFF_MAX)
-        return axp_unusual();
-    if (axp_interpreter.is_instance(arguments[2], state->slice_type)) {
+        return axp_unusual(state);
+    if (is_slice(state, arguments[2])) {
         if (axp_interpreter.slice_unpack(arguments[2], &first, &last, &step) != 0)
-            return axp_unusual();
+            return axp_unusual(state);
         count = axp_interpreter.slice_adjust((ptrdiff_t)size, &first, &last, step);
         return step == 1 ? read_bytes(state, start + (size_t)first, (size_t)count, 0) : AXP_UNUSUAL;
     }
     first = (ptrdiff_t)axp_interpreter.as_signed(arguments[2]);
     if (first == -1 && axp_interpreter.error_occurred() != NULL)
-        return axp_unusual();
+        return axp_unusual(state);
     if (first < 0)
         first += (ptrdiff_t)size;
     if (first < 0 || first >= (ptrdiff_t)size)

@@ -149,6 +149,8 @@ int axp_copy_from_user(void *to, uintptr_t from, size_t size)
     copy_attempt copy;
     int result;
 
+    if (axp_span_overflows(from, size))
+        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
     axp_prepare(&copy.attempt, from, size, AXP_READ, read_at_once);
     copy.own = to;
     result = run_and_report(&copy.attempt);

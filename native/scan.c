@@ -153,7 +153,6 @@ static int run_and_report(scan_attempt *scan)
         return 0;
     if (scan->attempt.run == find_zero_at_once || scan->attempt.run == find_zero_and_copy) {
         scan->attempt.run = find_zero_byte;
-        scan->found = scan->attempt.span.size; /* the copy of what was found may be what faulted */
         if (axp_guarded(&scan->attempt) == 0)
             return 0;
     }

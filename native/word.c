@@ -157,7 +157,7 @@ static int run_atomic(word_attempt *word, const void *operand, void *seen_out)
 {
     const axp_span *span = &word->attempt.span;
 
-    if (is_width(span->size) && is_misaligned(span))
+    if (is_width(span->size) && is_misaligned(span) && !axp_span_overflows(span->start, span->size))
         return axp_refuse(span->start, span->access, AXP_MISALIGNED);
     return run_and_report(word, operand, seen_out);
 }

@@ -250,6 +250,15 @@ def test_a_pager_may_use_other_pagers(space: AddrSpace, disk: Disk) -> None:
     assert (disk.pages_asked, space.paging.pages_in, space.paging.resolved) == ([0, 1], 3, 3)
 
 
+def test_what_no_page_can_mend_is_no_page_fault(space: AddrSpace, disk: Disk) -> None:
+    """A misaligned atomic, and a span that leaves the address space, are refused, and no pager is asked."""
+    error = fault_of(lambda: atomics.fetch_add(disk.start + 1, ctypes.c_uint32, 1), "misaligned")
+    assert error.reason is FaultReason.MISALIGNED
+    error = fault_of(lambda: uaccess.strnlen_user(disk.start, 2**64 - 1), "out of range")
+    assert error.reason is FaultReason.OUT_OF_RANGE
+    assert (disk.pages_asked, space.paging.resolved, space.paging.refused) == ([], 0, 0)
+
+
 def test_pagers_and_write_backs_run_as_accesses_to_user_memory(space: AddrSpace) -> None:
     """is_accessing_user_memory() is True in a pager and in a write-back, and False around them, also after failures."""
     seen: list[bool] = []
