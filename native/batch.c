@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "page.h"
 #include "raw.h"
+#include "text.h"
 
 typedef struct batch_attempt batch_attempt;
 
@@ -181,29 +182,6 @@ RUN(scatter_any, ANY_SIZE, write_any)
 RUN(probe_any, ANY_SIZE, touch)
 RUN(nothing, 0, leave_alone)
 
-/* Copies bytes of one page, up to the first that is zero in the copy, and returns how many came before that.
- */
-static size_t copy_text(unsigned char *own, uintptr_t from, size_t size)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    size_t done = 0;
-
-    while (size - done >= sizeof(uint64_t)) {
-        uint64_t word = load64(from + done);
-
-        *(axp_any64 *)(own + done) = word;
-        if (((word - ones) & ~word & ones << 7) != 0) { /* one of its bytes is zero */
-            while (own[done] != 0)
-                done++;
-            return done;
-        }
-        done += sizeof(uint64_t);
-    }
-    while (done < size && (own[done] = load8(from + done)) != 0)
-        done++;
-    return done;
-}
-
 /* A string that is longer than what is left of our own buffer. */
 #define NO_ROOM (-2)
 
@@ -226,7 +204,7 @@ static int64_t copy_string(batch_attempt *batch, uint64_t address)
         if (batch->faults != 0 && axp_is_bad_page(&batch->bad, span->start))
             return -1;
         atomic_signal_fence(memory_order_seq_cst);
-        copied = copy_text(batch->own + done, span->start, size);
+        copied = axp_copy_text(batch->own + done, span->start, size);
         atomic_signal_fence(memory_order_seq_cst);
         if (copied < size)
             return (int64_t)(done + copied);

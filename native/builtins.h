@@ -23,11 +23,13 @@ typedef struct buffer {
     uintptr_t rest[8];
 } buffer;
 
-/* Functions of the interpreter, in the order of _builtins.py: all of the stable ABI, the last one since 3.12.
+/* Functions of the interpreter, in the order of _builtins.py: all but resize_bytes of the stable ABI, the
+ * last one since 3.12.
  */
 typedef struct axp_python {
     object *(*bytes_from)(const char *bytes, ptrdiff_t size);
     char *(*bytes_start)(object *bytes);
+    int (*resize_bytes)(object **bytes, ptrdiff_t size);
     uint64_t (*as_unsigned)(object *number);
     int64_t (*as_signed)(object *number);
     uint64_t (*as_masked)(object *number);
@@ -47,11 +49,9 @@ typedef struct axp_python {
     void (*set_error)(object *type, object *error);
     void *(*save_thread)(void);
     void (*restore_thread)(void *thread);
-    void *(*module_state)(object *module);
     void (*hold)(object *held);
     void (*release)(object *held);
     object *(*call_with)(object *callable, ...); /* up to NULL */
-    int (*set_attribute)(object *owner, object *name, object *value);
     object *(*vectorcall)(object *callable, object *const *arguments, size_t count, object *names);
 } axp_python;
 
@@ -92,24 +92,23 @@ typedef struct axp_builtins {
     object *(*make_os_error)(object *type, object *arguments, object *names); /* what makes an OSError, */
     int (*init_os_error)(object *self, object *arguments, object *names);     /* and sets it up */
     object *no_arguments;                                                     /* () */
-    object *bad_address;                    /* the arguments of an OSError: (EFAULT, its text) */
-    object *virt_addr;                      /* the type VirtAddr */
-    object *fault_fields[AXP_FAULT_FIELDS]; /* names */
+    object *bad_address;                   /* the arguments of an OSError: (EFAULT, its text) */
+    object *virt_addr;                     /* the type VirtAddr */
+    size_t fault_fields[AXP_FAULT_FIELDS]; /* where in a FaultError its references to them are */
     object *resolve;     /* called with one: None if it was resolved, or else what is to be raised */
     object *accesses[8]; /* MappingFlags by AXP_READ and AXP_WRITE */
     object *reasons[16]; /* FaultReason by AXP_NOT_MAPPED ... */
     object *slice_type;
-    object *
-        refusals; /* types of what the interpreter itself raises for arguments that are out of the ordinary */
+    object *refusals; /* types of what the interpreter raises by itself for other arguments */
     object *none;
     uint64_t paged_start; /* where memory may be paged in on demand */
     uint64_t paged_end;
     axp_word_type word_types[AXP_WORD_TYPES + 1]; /* up to one without a ctype */
 } axp_builtins;
 
-/* Takes the functions of the interpreter, the same each time in one process.  -EINVAL if they, or the state,
- * are of another size. */
-AXP_API int axp_bind_python(const axp_python *functions, size_t size, size_t state_size);
+/* Takes the functions of the interpreter, and where in a module object the address of its state is: the same
+ * each time in one process.  -EINVAL if functions or state are of another size. */
+AXP_API int axp_bind_python(const axp_python *functions, size_t size, size_t state_size, size_t offset);
 
 /* The name of the builtin at an index, after its module's, and its METH_FASTCALL | METH_KEYWORDS function;
  * NULL after the last. */

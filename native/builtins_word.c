@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* builtins_word.c: the builtins that access one word. */
 #include "builtins_body.h"
+#include "word.h"
 
 /* A value as memory has it. */
 typedef union word {
@@ -52,10 +53,10 @@ static void set_bits(word *value_out, size_t width, uint64_t bits)
     }
 }
 
-static object *object_of(const axp_builtins *state, const axp_word_type *type, const word *value)
+static object *object_of(const axp_builtins *state, const axp_word_type *type, uint64_t bits)
 {
-    uint64_t bits = bits_of(value, type->width);
     unsigned unused = 64 - 8 * type->width;
+    word value;
 
     switch (type->kind) {
     case AXP_SIGNED:
@@ -63,15 +64,22 @@ static object *object_of(const axp_builtins *state, const axp_word_type *type, c
     case AXP_UNSIGNED:
         return axp_interpreter.from_unsigned(bits);
     case AXP_FLOAT:
-        return axp_interpreter.from_double(type->width == sizeof(double) ? value->twice
-                                                                         : (double)value->single);
+        set_bits(&value, type->width, bits);
+        return axp_interpreter.from_double(type->width == sizeof(double) ? value.twice
+                                                                         : (double)value.single);
     case AXP_TRUTH:
         return axp_interpreter.from_truth(bits != 0);
     case AXP_BYTE:
-        return axp_interpreter.bytes_from((const char *)value, 1);
+        set_bits(&value, type->width, bits);
+        return axp_interpreter.bytes_from((const char *)&value, 1);
     default:
         return bits == 0 ? axp_none(state) : axp_interpreter.from_unsigned(bits);
     }
+}
+
+static object *object_in(const axp_builtins *state, const axp_word_type *type, const word *value)
+{
+    return object_of(state, type, bits_of(value, type->width));
 }
 
 /* Returns 0, with an error set or not, for what is not a number that fits. */
@@ -119,6 +127,18 @@ typedef int load_function(uintptr_t from, size_t width, void *value_out);
 typedef int store_function(uintptr_t to, size_t width, const void *value);
 typedef int update_function(uintptr_t at, size_t width, const void *operand, void *previous_out);
 
+object *axp_builtin_get_user(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t from;
+    const axp_word_type *type = typed_address(state, arguments, &from);
+    uint64_t bits;
+
+    if (type == NULL)
+        return axp_unusual(state);
+    return axp_load_number(from, type->width, &bits) ? axp_faulted(state, type->width, 0)
+                                                     : object_of(state, type, bits);
+}
+
 static object *load_with(const axp_builtins *state, object *const *arguments, load_function *load)
 {
     uintptr_t from;
@@ -128,7 +148,7 @@ static object *load_with(const axp_builtins *state, object *const *arguments, lo
     if (type == NULL)
         return axp_unusual(state);
     return load(from, type->width, &value) ? axp_faulted(state, type->width, 0)
-                                           : object_of(state, type, &value);
+                                           : object_in(state, type, &value);
 }
 
 static object *store_with(const axp_builtins *state, object *const *arguments, store_function *store)
@@ -148,7 +168,7 @@ static object *updated(const axp_builtins *state, const axp_word_type *type, uin
     word previous;
 
     return update(at, type->width, operand, &previous) ? axp_faulted(state, type->width, 0)
-                                                       : object_of(state, type, &previous);
+                                                       : object_in(state, type, &previous);
 }
 
 static object *exchange_with(const axp_builtins *state, object *const *arguments, update_function *exchange)
@@ -172,7 +192,7 @@ object *axp_builtin_compare_exchange(const axp_builtins *state, object *const *a
         return axp_unusual(state);
     if (axp_atomic_compare_exchange(at, type->width, &expected, &desired, &previous) != 0)
         return axp_faulted(state, type->width, 0);
-    return object_of(state, type, &previous);
+    return object_in(state, type, &previous);
 }
 
 /* The operand is taken modulo 2 to the power of the type's bits. */
@@ -192,7 +212,6 @@ static object *fetch_with(const axp_builtins *state, object *const *arguments, u
     return updated(state, type, at, &operand, fetch);
 }
 
-AXP_BODY_WITH(get_user, load_with, axp_load)
 AXP_BODY_WITH(put_user, store_with, axp_store)
 AXP_BODY_WITH(load, load_with, axp_atomic_load)
 AXP_BODY_WITH(store, store_with, axp_atomic_store)
