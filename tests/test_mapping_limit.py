@@ -14,18 +14,19 @@ from pathlib import Path
 import pytest
 from child import check, run
 from helpers_limit import MOST, ROOMS, STEADY, Pressure, hardware
-from helpers_memory import READ, pattern
+from helpers_memory import READ, WRITE, pattern
 from helpers_space import NONE, RW, Disk, at
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from test_aspace_model import Spaces
 
-from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, UserPtr, uaccess
+from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserPtr, uaccess
 
 pytestmark = pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up")
 
 DONE, REFUSED = "done", "ENOMEM, nothing changed"
+Pages = dict[int, tuple[MappingFlags, bytes]]
 
 
 def in_child(call: str, tmp_path: Path) -> str:
@@ -201,32 +202,44 @@ class SpacesAtTheLimit(Spaces):
 
     def outcome(self, act: Callable[[], object]) -> object:
         """Return what an operation returns in the end, or its error."""
-        before, evicted = self.unpaged(), self.space.paging.pages_out
+        before, evicted = (self.space.areas(), self.unpaged()), self.space.paging.pages_out
+        written = range(0)
         with self.pressure.leaving(self.room):
             try:
                 return act()
             except FaultError as error:
-                cause = error.__cause__
+                cause, at = error.__cause__, error.address - self.space.base
                 if cause is None:
-                    return error.reason, error.address - self.space.base, error.transferred, error.access
+                    return error.reason, at, error.transferred, error.access
+                if error.access is WRITE:
+                    written = range(at - error.transferred, at)
             except OSError as error:
                 cause = error
         assert isinstance(cause, OSError)
-        assert self.unpaged() == before
+        outside, inside = cut(self.unpaged(), written)
+        assert (self.space.areas(), outside) == (before[0], cut(before[1], written)[0])
         evicted = self.space.paging.pages_out - evicted
         again = super().outcome(act)
+        assert cut(self.unpaged(), written)[1] == inside
         if cause.errno != errno.ENOMEM or again == errno.ENOMEM:  # an error of its own: of a hole, say
             assert again == cause.errno
             return again
         type(self).limited += 1
         return again + evicted if isinstance(again, int) else again  # those that were evicted before stayed out
 
-    def unpaged(self) -> object:
-        """Return the areas, and what the hardware says of pages that cannot come and go."""
+    def unpaged(self) -> Pages:
+        """Return what the hardware says of pages that cannot come and go."""
         pages = enumerate(hardware(self.space))
-        return self.space.areas(), [
-            page for number, page in pages if not getattr(self.model.get(number), "paged", False)
-        ]
+        return {number: page for number, page in pages if not getattr(self.model.get(number), "paged", False)}
+
+
+def cut(pages: Pages, span: range) -> tuple[Pages, dict[int, bytes]]:
+    """Return the pages without the bytes of a span, and those bytes."""
+    outside, inside = {}, {}
+    for number, (flags, data) in pages.items():
+        low, high = (min(max(end - number * PAGE_SIZE, 0), PAGE_SIZE) for end in (span.start, span.stop))
+        outside[number], inside[number] = (flags, data[:low] + data[high:]), data[low:high]
+    return outside, inside
 
 
 def walk_at_random() -> None:
