@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from helpers_memory import READ, WRITE, fault_of
-from helpers_space import NONE, PAGED, RW, Disk, in_threads, layout, spaced
+from helpers_space import NONE, PAGED, RW, Disk, in_threads, layout, spaced, uncollected
 
 from axptr_native import (
     PAGE_SIZE,
@@ -392,7 +392,7 @@ def test_closing_lets_those_go_who_wait_for_a_page(space: AddrSpace) -> None:
 
 def test_a_pager_area_without_room_leaves_nothing_behind() -> None:
     """A pager area whose pages cannot be kept is the system's error: no file stays open and no area appears."""
-    with AddrSpace(1 << 46) as space:
+    with AddrSpace(1 << 46) as space, uncollected():
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(OSError, match="Errno"):
             space.map_pager(None, space.size, RW, lambda _page, _access: None)
