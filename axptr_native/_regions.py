@@ -5,19 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
+import platform
 import random
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._memory import NO_ACCESS, READ_WRITE, map_memory, protect_memory, unmap_memory
-from ._native import MAP_FIXED, MAP_SHARED
+from ._native import ADDRESS_MAX, MAP_FIXED, MAP_SHARED
 from .addr import PAGE_SIZE
 from .errors import FaultReason
 
 if TYPE_CHECKING:
     from .flags import MappingFlags
+
+_TRIES = 64
+
+
+def never_canonical() -> int | None:
+    """Return an address that the processor cannot form, however many bits it has for one, or None."""
+    return 0xDEAD_BEEF_DEAD_BEE8 if platform.machine() == "x86_64" and ADDRESS_MAX >> 32 else None
 
 
 class Ending(enum.Enum):
@@ -38,14 +45,19 @@ class Region(NamedTuple):
 
 @contextlib.contextmanager
 def ending_memory(
-    ending: Ending, *, good: int = 2 * PAGE_SIZE, bad: int = 2 * PAGE_SIZE, flags: MappingFlags = READ_WRITE
+    ending: Ending,
+    *,
+    good: int = 2 * PAGE_SIZE,
+    bad: int = 2 * PAGE_SIZE,
+    before: int = PAGE_SIZE,
+    flags: MappingFlags = READ_WRITE,
 ) -> Iterator[Region]:
-    """Give ``good`` bytes of zeros followed by ``bad`` bytes that fault, both whole pages.
+    """Give ``good`` bytes of zeros followed by ``bad`` bytes that fault, and ``before`` of them, all whole pages.
 
-    ``flags`` is what the good pages allow.
+    ``flags`` is what the good pages allow; those before them allow nothing, whatever the ending.
     """
-    size = good + bad
-    start = _reserve(size)
+    reserved = _reserve(before + good + bad)
+    start, size = reserved + before, good + bad
     try:
         if ending is Ending.END_OF_FILE:
             with tempfile.TemporaryFile() as file:
@@ -57,15 +69,19 @@ def ending_memory(
             unmap_memory(start + good, bad)
         yield Region(start, start + good, start + size)
     finally:
-        unmap_memory(start, size)
+        unmap_memory(reserved, before + size)
 
 
 def _reserve(size: int) -> int:
-    """Reserve address space where the system puts nothing by itself, so that a hole in it stays one."""
-    chosen = random.Random(os.urandom(8))  # not the global one, which tests seed alike in every process
-    while True:
+    """Reserve address space where the system puts nothing by itself, so that a hole in it stays one.
+
+    Where addresses are too few for that, the system chooses.
+    """
+    chosen = random.SystemRandom()  # not the global one, which tests seed alike in every process
+    for _ in range(_TRIES):
         hint = chosen.randrange(0x1000_0000_0000, 0x2000_0000_0000, PAGE_SIZE)
         start = map_memory(size, NO_ACCESS, start=hint)
         if start == hint:
             return start
         unmap_memory(start, size)
+    return map_memory(size, NO_ACCESS)

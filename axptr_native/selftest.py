@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import atomics, uaccess
-from ._regions import Ending, Region, ending_memory
+from ._regions import Ending, Region, ending_memory, never_canonical
 from .addr import PAGE_SIZE
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
@@ -143,8 +143,10 @@ def _wild() -> Iterator[Case]:
 def _wild_addresses() -> Iterator[tuple[str, int, FaultReason]]:
     yield "NULL", 0, FaultReason.NOT_MAPPED
     yield "NULL page", 0x10, FaultReason.NOT_MAPPED
+    wild = never_canonical()
+    if wild is not None:
+        yield "non-canonical", wild, FaultReason.NOT_CANONICAL
     if platform.machine() == "x86_64":
-        yield "non-canonical", 0xDEAD_BEEF_DEAD_BEE8, FaultReason.NOT_CANONICAL
         yield "kernel half", 0xFFFF_8000_0000_0000, FaultReason.NOT_MAPPED
 
 
