@@ -7,6 +7,7 @@ The second half of this file runs in a child, whose mappings are taken all but a
 import ctypes
 import errno
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,13 @@ from test_aspace_model import Spaces
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserPtr, uaccess
 
-pytestmark = pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up")
+pytestmark = [
+    pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up"),
+    pytest.mark.skipif(
+        "asan" in os.environ.get("LD_PRELOAD", ""),
+        reason="the sanitizer's malloc needs mappings of its own",
+    ),
+]
 
 DONE, REFUSED = "done", "ENOMEM, nothing changed"
 Pages = dict[int, tuple[MappingFlags, bytes]]
