@@ -20,6 +20,7 @@ from .._native import Injection, check_status, lib
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any
 
 __all__ = ["InjectionCounters", "fail_usercopy", "injected_everywhere"]
 
@@ -77,8 +78,8 @@ class fail_usercopy(InjectionCounters):  # noqa: N801, named as a function of Li
 
     The innermost one of a thread decides alone, and the one around it goes on afterwards where it was.  They may end in
     any order: one that ends before another inside it is taken out from around that.  Ended in another thread than it
-    was entered in, as a generator may be, it stops failing calls there and then.  A child that is forked meanwhile
-    inherits it, with counters of its own.
+    was entered in, as a generator may be, or let go of without an end, it stops failing calls there and then.  A child
+    that is forked meanwhile inherits it, with counters of its own.
 
     It may be entered again after it has ended, and begins anew then, with the same seed.
 
@@ -125,10 +126,10 @@ class fail_usercopy(InjectionCounters):  # noqa: N801, named as a function of Li
         _keep(self._injection)
         try:
             check_status(lib.axp_begin_injection(self._injection))
+            return self
         except BaseException:  # a signal handler's
             self._end()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -136,10 +137,18 @@ class fail_usercopy(InjectionCounters):  # noqa: N801, named as a function of Li
         self._end()
 
     def _end(self) -> None:
-        # Where it has not ended by this, in another thread, that thread still finds it.
-        if lib.axp_end_injection(self._injection) == 0:
-            _let_go(self._injection)
+        self._stop()
         self._entered.release()
+
+    def _stop(self, end: Any = lib.axp_end_injection, let_go: Any = _let_go) -> None:
+        # In another thread it does not end by this: that thread still finds it.
+        if end(self._injection) == 0:
+            let_go(self._injection)
+
+    def __del__(self) -> None:
+        # A signal handler's exception may have come before __exit__ had begun.
+        if hasattr(self, "_injection"):
+            self._stop()
 
 
 def injected_everywhere() -> InjectionCounters | None:
