@@ -15,9 +15,8 @@ from .flags import MappingFlags
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, TypeVar
 
-    _Parameters = ParamSpec("_Parameters")
     _Result = TypeVar("_Result")
 
 ABI_VERSION = 1
@@ -265,13 +264,7 @@ injecting = False
 
 
 def as_one(
-    addr: int,
-    size: int,
-    access: MappingFlags,
-    operation: Callable[_Parameters, _Result],
-    /,
-    *args: _Parameters.args,
-    **kwargs: _Parameters.kwargs,
+    addr: int, size: int, access: MappingFlags, operation: Callable[..., _Result], *args: Any, **kwargs: Any
 ) -> _Result:
     """Return ``operation(...)``, into whose accesses, together, one fault may be injected: before the first of them.
 
@@ -284,14 +277,12 @@ def as_one(
     return go_on(operation, *args, **kwargs)
 
 
-def go_on(access: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+def go_on(access: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Return ``access(...)``, which goes on with an operation: no fault is injected into the rest of one."""
     return _holding(1, access, args, kwargs) if injecting else access(*args, **kwargs)
 
 
-def interrupt(
-    function: Callable[_Parameters, _Result], /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
-) -> _Result:
+def interrupt(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
     """Return ``function(...)``, which is no part of the operation that is under way."""
     return _holding(0, function, args, kwargs) if injecting else function(*args, **kwargs)
 

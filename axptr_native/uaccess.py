@@ -19,6 +19,7 @@ import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
 from operator import index
 
+from . import _native
 from ._buffer import BYTES_HEADER, locate
 from ._builtins import builtin
 from ._native import as_one, check_span, fault_error, go_on, lib, lib_dropping_gil
@@ -343,10 +344,9 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     """
     refuse_objects(ctype)
     addr, usize = check_span(addr, usize, _READ)
-    return as_one(addr, usize, _READ, _copy_struct, addr, usize, ctype)
-
-
-def _copy_struct(addr: int, usize: int, ctype: type[_Data]) -> _Data:
+    if _native.injecting and not lib.axp_injection_held():
+        copied: _Data = as_one(addr, usize, _READ, copy_struct_from_user, addr, usize, ctype)
+        return copied
     result = ctype()
     size = min(usize, sizeof(ctype))
     own = addressof(result)
