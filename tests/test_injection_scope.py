@@ -3,6 +3,7 @@
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import os
 import signal
@@ -20,7 +21,7 @@ from child import check, run
 from helpers_injection import AT, access, accesses, expected_luck
 
 from axptr_native import FaultError, uaccess
-from axptr_native._native import lib
+from axptr_native._native import Injection, lib
 from axptr_native.testing import fail_usercopy
 
 SOURCE = fail_usercopy.__enter__.__code__.co_filename
@@ -106,6 +107,25 @@ def test_one_that_ends_in_another_thread_stops_there_and_then() -> None:
             with inner:  # and can be entered again
                 assert accesses(2) == "xx"
     assert accesses(2) == ".."
+
+
+def test_the_library_says_what_became_of_it() -> None:
+    """Beginning twice is EBUSY, ending what has not begun ENOENT, ending it in another thread ESRCH."""
+    injection, other = Injection(times=0), Injection(times=0)
+    assert lib.axp_end_injection(injection) == -errno.ENOENT
+    assert lib.axp_begin_injection(injection) == 0
+    assert lib.axp_begin_injection(injection) == -errno.EBUSY
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lib.axp_begin_injection, injection).result() == -errno.EBUSY
+        assert pool.submit(lib.axp_begin_injection, other).result() == 0
+        assert lib.axp_end_injection(other) == -errno.ESRCH
+        assert lib.axp_end_injection(other) == -errno.ENOENT
+        assert pool.submit(lib.axp_is_injecting).result() == 0
+    assert lib.axp_is_injecting() == 1
+    assert lib.axp_end_injection(injection) == 0
+    assert lib.axp_end_injection(injection) == -errno.ENOENT
+    assert lib.axp_is_injecting() == 0
+    assert lib.axp_injection_everywhere(injection) == -errno.ENOENT
 
 
 def test_one_that_is_let_go_of_ends() -> None:

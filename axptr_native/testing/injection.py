@@ -62,6 +62,8 @@ class InjectionCounters:
 class fail_usercopy(InjectionCounters):  # noqa: N801, named as a function of Linux's
     """A context manager in which guarded accesses of this thread fail with FaultError, although the memory is good.
 
+    It belongs to the thread: whatever runs there meanwhile, other tasks of an event loop too, is in it.
+
     Each operation of ``uaccess`` and ``atomics``, each entry of a ``batch``, each access through a GuardedView, an
     AddrSpace, a UserRef or a UserSlice, and each ``get`` (``follow``, ``get_as_slice`` ...) of a pointer is one call,
     however many steps it takes.  One that fails has touched nothing: ``reason`` is INJECTED, ``signal`` None,
