@@ -2,6 +2,7 @@
 """Demand paging: real faults ask the pager, accesses go on, and what was written comes back."""
 
 import ctypes
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -383,6 +384,7 @@ def test_closing_lets_those_go_who_wait_for_a_page(space: AddrSpace) -> None:
 
 def test_a_pager_area_without_room_leaves_nothing_behind() -> None:
     """A pager area whose pages cannot be kept is the system's error: no file stays open and no area appears."""
+    gc.collect()  # the files of other tests' spaces, which might go in between
     with AddrSpace(1 << 46) as space:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(OSError, match="Errno"):
