@@ -10,7 +10,7 @@ import errno
 from ctypes import alignment, sizeof
 from typing import Any, NamedTuple
 
-from ._native import ADDRESS_MAX
+from ._native import ADDRESS_MAX, as_one
 from ._scalar import WIDTHS, require_ctype
 from .addr import VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason, TooLongError
@@ -67,8 +67,11 @@ def check_region(aspace: Space, start: int, layout: Layout, flags: MappingFlags)
     """
     if layout.align and start % layout.align:  # ctypes knows no alignment of what has no size
         raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED, size=layout.size)
-    if layout.size == 0:
-        return
+    if layout.size:
+        as_one(start, layout.size, _strongest(flags), _check_pages, aspace, start, layout, flags)
+
+
+def _check_pages(aspace: Space, start: int, layout: Layout, flags: MappingFlags) -> None:
     _check_access(aspace, start, layout.size, flags, size=layout.size)
     first, last = VirtAddr(start).align_down(), VirtAddr(start + layout.size).align_up()
     try:
@@ -109,6 +112,11 @@ def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: Ma
         raise TypeError(f"{ctype.__name__} has no size, so no element of it ends a run")
     if start % alignment(ctype):
         raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED)
+    size = min(limit * width, ADDRESS_MAX + 1 - start)
+    return as_one(start, size, MappingFlags.READ, _count_before_terminator, aspace, start, width, flags, limit)
+
+
+def _count_before_terminator(aspace: Space, start: int, width: int, flags: MappingFlags, limit: int) -> int:
     count, allowed = 0, start
     while count < limit:
         at = start + count * width

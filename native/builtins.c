@@ -5,8 +5,19 @@
 #include <errno.h>
 
 #include "builtins_body.h"
+#include "guard.h"
+#include "thread.h"
 
 axp_python axp_interpreter;
+
+/* Set from a body's return to the call of the function that takes its place. */
+static AXP_THREAD_LOCAL int begun;
+
+object *axp_begun(void)
+{
+    begun = 1;
+    return AXP_UNUSUAL;
+}
 
 static object *held(object *known)
 {
@@ -58,7 +69,7 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
     axp_take_fault(&fault);
     fault.transferred += before;
     error = fault_error(state, &fault, size);
-    if (error != NULL && axp_may_be_paged(state, fault.address)) {
+    if (error != NULL && fault.reason != AXP_INJECTED && axp_may_be_paged(state, fault.address)) {
         object *refused = axp_interpreter.call_with(state->resolve, error, NULL);
 
         axp_interpreter.release(error);
@@ -68,11 +79,22 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
         return NULL;
     if (error == state->none) {
         axp_interpreter.release(error);
-        return AXP_UNUSUAL;
+        return axp_begun();
     }
     axp_interpreter.set_error(state->fault_error, error);
     axp_interpreter.release(error);
     return NULL;
+}
+
+object *axp_probe_failed(const axp_builtins *state, size_t size)
+{
+    axp_fault fault = {.reason = 0};
+
+    axp_take_fault(&fault);
+    if (fault.reason == AXP_INJECTED)
+        return axp_interpreter.from_unsigned(0);
+    axp_report(&fault);
+    return axp_faulted(state, size, 0);
 }
 
 /* Module, name and arity, in the order of axp_builtins.functions. */
@@ -103,6 +125,22 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
 enum { FOR_EACH_BUILTIN(INDEX) BUILTINS };
 _Static_assert(BUILTINS == AXP_BUILTINS, "the state has room for each");
 
+/* Calls the function that a builtin stands for.  Of an operation that has begun no fault is injected into the
+ * rest. */
+static __attribute__((noinline)) object *call_function(object *function, object *const *arguments,
+                                                       ptrdiff_t count, object *names)
+{
+    uint32_t held = axp_injection_held();
+    object *result;
+
+    if (begun)
+        axp_hold_injection(1);
+    begun = 0;
+    result = axp_interpreter.vectorcall(function, arguments, (size_t)count, names);
+    axp_hold_injection(held);
+    return result;
+}
+
 /* Inlined, so that the body is called directly. */
 static inline __attribute__((always_inline)) object *run(object *self, object *const *arguments,
                                                          ptrdiff_t count, object *names, axp_body *body,
@@ -116,7 +154,7 @@ static inline __attribute__((always_inline)) object *run(object *self, object *c
         if (result != AXP_UNUSUAL)
             return result;
     }
-    return axp_interpreter.vectorcall(state->functions[index], arguments, (size_t)count, names);
+    return call_function(state->functions[index], arguments, count, names);
 }
 
 #define DEFINE(module, name, arity)                                                                     \

@@ -23,6 +23,29 @@ static void take_gil(void *thread)
         axp_interpreter.restore_thread(thread);
 }
 
+/* The rest of an operation that has counted these bytes: no fault is injected into it. */
+static int copy_counted(char *own, uintptr_t from, size_t size, size_t *length_out)
+{
+    uint32_t held = axp_injection_held();
+    int failed;
+
+    axp_hold_injection(1);
+    failed = axp_raw_string_from_user(own, from, size, length_out);
+    axp_hold_injection(held);
+    return failed;
+}
+
+static int count_rest(uintptr_t from, size_t limit, size_t *count_out)
+{
+    uint32_t held = axp_injection_held();
+    int failed;
+
+    axp_hold_injection(1);
+    failed = axp_strnlen_user(from, 1, limit, count_out);
+    axp_hold_injection(held);
+    return failed;
+}
+
 /* Reads size bytes, or of a string those before a zero byte that was not there when it was measured. */
 static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size, int is_string)
 {
@@ -39,8 +62,7 @@ static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size
     thread = drop_gil(size);
     if (size >= LARGE)
         axp_prefer_large_pages((uintptr_t)own, size);
-    failed = is_string ? axp_raw_string_from_user(own, from, size, &length)
-                       : axp_raw_copy_from_user(own, from, size);
+    failed = is_string ? copy_counted(own, from, size, &length) : axp_raw_copy_from_user(own, from, size);
     take_gil(thread);
     if (failed == 0 && length == size)
         return result;
@@ -116,7 +138,7 @@ static int count_bytes(uintptr_t from, size_t limit, size_t room, counted *count
         return failed;
     counted_out->before = first;
     thread = drop_gil(DROP_GIL);
-    failed = axp_strnlen_user(from + first, 1, limit - first, &rest);
+    failed = count_rest(from + first, limit - first, &rest);
     take_gil(thread);
     counted_out->count = first + rest;
     return failed;
@@ -146,7 +168,7 @@ object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *
     if (count_bytes(from, limit, AXP_SHORT_STRING, &bytes) != 0)
         return axp_faulted(state, limit, bytes.before);
     if (bytes.count == limit)
-        return AXP_UNUSUAL;
+        return axp_begun();
     if (bytes.copied != bytes.count)
         return read_bytes(state, from, bytes.count, 1);
     return axp_interpreter.bytes_from(bytes.copy, (ptrdiff_t)bytes.copied);
@@ -186,9 +208,9 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     failed = accessible(start, size, &found);
     take_gil(thread);
     if (failed)
-        return axp_faulted(state, size, 0);
+        return axp_probe_failed(state, size);
     if (found < size && axp_may_be_paged(state, start + found))
-        return AXP_UNUSUAL;
+        return axp_begun();
     return axp_interpreter.from_unsigned(found);
 }
 

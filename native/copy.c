@@ -6,6 +6,7 @@
 #include "guard.h"
 #include "page.h"
 #include "raw.h"
+#include "scan.h"
 
 typedef struct copy_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
@@ -129,7 +130,7 @@ static int run_and_report(axp_attempt *attempt)
     if ((attempt->run == read_at_once || attempt->run == read_string)
         && axp_within_page(attempt->span.start, attempt->span.size) < attempt->span.size) {
         attempt->run = read_by_page;
-        if (axp_guarded(attempt) == 0)
+        if (axp_guarded_again(attempt) == 0)
             return 0;
     }
     return axp_report(&attempt->fault);
@@ -250,15 +251,18 @@ static void touch_ascending(axp_attempt *attempt)
 
 /* Runs the attempt; on a fault finds out which span stopped it, by trying: not every processor says whether
  * it was a read. */
-static int run_between(axp_attempt *attempt)
+static int run_between(axp_attempt *attempt, int (*guarded)(axp_attempt *attempt))
 {
+    axp_attempt tried;
     uintptr_t source;
-    size_t readable = 0;
+    int readable;
 
-    if (axp_guarded(attempt) == 0)
+    if (guarded(attempt) == 0)
         return 0;
     source = attempt->span.start + attempt->done;
-    axp_probe_read(source, 1, &readable);
+    axp_prepare(&tried, source, 1, AXP_READ, axp_touch_to_read);
+    tried.fault = attempt->fault;
+    readable = axp_guarded_again(&tried) == 0;
     attempt->fault.access = readable ? AXP_WRITE : AXP_READ;
     attempt->fault.address = readable ? attempt->other.start + attempt->done : source;
     return -EFAULT;
@@ -274,11 +278,12 @@ static int move_up(axp_attempt *attempt)
     int failed;
 
     attempt->run = touch_ascending;
-    failed = run_between(attempt);
+    attempt->fault.reason = 0;
+    failed = run_between(attempt, axp_guarded);
     if (failed)
         attempt->span.size = attempt->other.size = attempt->done;
     attempt->run = move_descending;
-    while (attempt->span.size != 0 && run_between(attempt) != 0) {
+    while (attempt->span.size != 0 && run_between(attempt, axp_guarded_again) != 0) {
         failed = -EFAULT;
         attempt->span.size = attempt->other.size = attempt->done;
     }
@@ -303,6 +308,6 @@ int axp_copy_in_user(uintptr_t to, uintptr_t from, size_t size)
     if (to > from && to - from < size && step_at(&attempt, 0) < size) /* one step is done or not done */
         failed = move_up(&attempt);
     else
-        failed = run_between(&attempt);
+        failed = run_between(&attempt, axp_guarded);
     return failed ? axp_report(&attempt.fault) : 0;
 }

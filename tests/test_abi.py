@@ -231,6 +231,8 @@ def python_constants() -> dict[str, int]:
         "AXP_ABI_VERSION": _native.ABI_VERSION,
         "AXP_FAULTS_KEPT": _native.FAULTS_KEPT,
         "AXP_SHORT_STRING": _native.SHORT_STRING,
+        "AXP_INJECTION_ONE": _native.INJECTION_ONE,
+        "AXP_INJECTION_ENDLESS": _native.INJECTION_ENDLESS,
         **{f"AXP_RESULT_{kind.upper()}": number for number, kind in enumerate(_native.RESULTS)},
         **{f"AXP_{reason.name}": reason.value for reason in FaultReason},
         **{f"AXP_{flag.name}": int(flag) for flag in MappingFlags},
