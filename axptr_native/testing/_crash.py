@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import unittest
 import warnings
 from collections.abc import Callable
 from typing import IO, Any, NamedTuple, NoReturn
@@ -129,18 +130,30 @@ def _fork() -> int:
 
 
 def _wait(pid: int, timeout: float) -> int | None:
-    statuses: list[int] = []
-    waiter = threading.Thread(target=lambda: statuses.append(os.waitpid(pid, 0)[1]), daemon=True)
-    waiter.start()
+    """Return a child's exit code, or kill it and return None.  It is killed, too, when somebody interrupts."""
+    codes: list[int] = []
+    ended = threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(ChildProcessError):
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        ended.set()
+
     try:
-        waiter.join(timeout)
-        in_time = not waiter.is_alive()
-    finally:  # also when somebody interrupts
-        if waiter.is_alive():
-            with contextlib.suppress(ProcessLookupError):
+        threading.Thread(target=wait, daemon=True).start()
+        in_time = ended.wait(timeout)
+    finally:
+        if not ended.is_set():
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signals.SIGKILL)
-            waiter.join()
-    return os.waitstatus_to_exitcode(statuses[0]) if in_time else None
+                os.waitpid(pid, 0)  # one of the two who wait gets it
+    if not in_time:
+        return None
+    if not codes:
+        raise ChildProcessError(
+            "how the child ended is lost: another thread waits for any child, or SIGCHLD is ignored"
+        )
+    return codes[0]
 
 
 def _pass_on(file: IO[bytes], stream: Any) -> None:
@@ -189,10 +202,10 @@ def _no_core_dump() -> None:
 def _outcome(body: Callable[[], object], describe: Callable[[BaseException], str]) -> tuple[str, str]:
     try:
         body()
-    except pytest.skip.Exception as skipped:
-        return "skipped", str(skipped.msg)
+    except (pytest.skip.Exception, unittest.SkipTest) as skipped:
+        return "skipped", str(skipped)
     except pytest.xfail.Exception as failed:
-        return "xfailed", str(failed.msg)
+        return "xfailed", str(failed)
     except BaseException as error:
         try:
             return "raised", describe(error)
