@@ -30,6 +30,7 @@ class Reporter:
             }), file=file)
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "xdist_group(name): pytest-xdist's, also without it.")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter())
 
