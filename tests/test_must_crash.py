@@ -323,11 +323,11 @@ def test_a_coroutine_that_unittest_would_run_cannot_be_marked(pytester: pytest.P
 
 
 def test_asynchronous_tests_need_a_plugin_as_ever(pytester: pytest.Pytester) -> None:
-    """Without one, pytest's own words are in the report."""
+    """Without one it does not pass, and pytest's own words, which differ by version, are in the report."""
     tests = "import pytest\n@pytest.mark.must_crash(9)\nasync def test_async(): pass\n"
-    text = run_suite(pytester, tests).calls["test_async"].text
-    assert text.startswith("the test must die of SIGKILL, but it raised:\n")
-    assert "async def functions are not natively supported" in text
+    call = run_suite(pytester, tests).calls["test_async"]
+    assert call.outcome != "passed"
+    assert "async def function" in call.text
 
 
 def test_an_interrupt_ends_the_child_too(pytester: pytest.Pytester) -> None:
@@ -340,6 +340,8 @@ def test_an_interrupt_ends_the_child_too(pytester: pytest.Pytester) -> None:
         def test_waits():
             with open("child", "w") as file:
                 file.write(str(os.getpid()))
+            while len(os.listdir(f"/proc/{os.getppid()}/task")) < 2:
+                pass  # in what Python itself does after a fork it swallows an interrupt
             os.kill(os.getppid(), signal.SIGINT)
             threading.Event().wait()
     """
