@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from . import selftest
 from ._builtins import call_path
+from ._machine import cpu_name
 from ._native import ABI_VERSION, lib
 from .addr import PAGE_SIZE
 from .handlers import status
@@ -110,7 +111,7 @@ def _info(as_json: bool) -> int:
         "version": f"{version('axptr-native')} (ABI {ABI_VERSION})",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
-        "CPU": _cpu(),
+        "CPU": cpu_name(),
         "page size": str(PAGE_SIZE),
         "C library": " ".join(platform.libc_ver()).strip() or "unknown",
         "compiler": os.fsdecode(lib.axp_compiler()),
@@ -128,13 +129,3 @@ def _info(as_json: bool) -> int:
 
 def _chain(handlers: Iterable[str]) -> str:
     return ", then ".join(handlers)
-
-
-def _cpu() -> str:
-    """Return the processor's name; py-cpuinfo knows it best, when it is installed."""
-    try:
-        import cpuinfo
-    except ImportError:
-        return platform.processor() or platform.machine()
-    brand = cpuinfo.get_cpu_info().get("brand_raw")
-    return str(brand or platform.machine())

@@ -77,7 +77,7 @@ def main() -> None:
             if needed not in files:
                 sys.exit(f"{sdist.name} lacks {needed}")
         names = set(zipfile.ZipFile(wheel).namelist())
-        foreign = [name for name in names if not re.match(r"axptr_native(/|-[^/]+\.dist-info/)", name)]
+        foreign = [name for name in names if not re.match(r"axptr_native(/|_pytest\.py$|-[^/]+\.dist-info/)", name)]
         if foreign or "axptr_native/py.typed" not in names:
             sys.exit(f"{wheel.name} has {foreign or 'no py.typed'}")
 
