@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The arguments of a guarded call: converted as ctypes does, and refused where that would cut or corrupt."""
+
+from __future__ import annotations
+
+import ctypes
+from _ctypes import CFuncPtr
+from types import BuiltinMethodType
+
+from ._native import ADDRESS_MAX, Caller
+from ._scalar import scalar_of
+
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_DATA: Any = ctypes._SimpleCData.__mro__[1]
+_CONVERTED = type(ctypes.byref(ctypes.c_int()))
+"""What ctypes makes of an argument: its type has no other name."""
+
+_KNOWN = (_DATA, _CONVERTED, int, bytes, str)
+"""What ctypes passes by itself, beside None."""
+
+_INTEGERS = tuple("bBhHiIlLqQP")
+_FLOATS = tuple("fd")
+_PASSED = (*"?cuzZ", *_INTEGERS, *_FLOATS)
+"""ctypes' codes of what a guarded call passes; all that is an address has P."""
+
+_BY_VALUE = "V"
+_LONGEST_CHAIN = 100
+
+
+def name_of(function: Any) -> str:
+    """Return what a foreign function is called in reports."""
+    return (
+        getattr(function, "__name__", None) or f"the function at {ctypes.cast(function, ctypes.c_void_p).value or 0:#x}"
+    )
+
+
+def convert_arguments(function: Any, args: Sequence[Any], limits: Caller) -> list[Any]:
+    """Return what ctypes is to pass for the arguments of a function.
+
+    Raises:
+        TypeError: There are too few or too many, or one is of a type that is not supported.
+        ValueError: An integer does not fit.
+        ctypes.ArgumentError: ctypes cannot convert one.
+    """
+    argtypes = function.argtypes or ()
+    if len(args) < len(argtypes):
+        raise TypeError(f"{name_of(function)} takes {len(argtypes)} arguments or more, not {len(args)}")
+    if len(args) > limits.arguments:
+        raise TypeError(
+            f"{name_of(function)}: a guarded call passes {limits.arguments} arguments at most, not {len(args)}"
+        )
+    passed = []
+    floats = 0
+    for number, argument in enumerate(args, 1):
+        where = f"argument {number} of {name_of(function)}"
+        argtype = argtypes[number - 1] if number <= len(argtypes) else None
+        refuse_callbacks(argument, where)
+        try:
+            converted = _convert(argtype, argument)
+            code = _code_of(converted)
+        except _DoesNotFitError as error:
+            raise ValueError(f"{where}: {error}") from None
+        except Exception as error:
+            raise ctypes.ArgumentError(f"argument {number}: {type(error).__name__}: {error}") from error
+        if code not in _PASSED:
+            kind = getattr(argtype or type(converted), "__name__", None) or repr(argtype)
+            hint = "by value; byref() makes a pointer" if code == _BY_VALUE else "in a guarded call"
+            raise TypeError(f"{where}: {kind} cannot be passed {hint}")
+        refuse_callbacks(converted, where)
+        floats += code in _FLOATS
+        passed.append(converted)
+    if floats > limits.floats:
+        raise TypeError(f"{name_of(function)}: a guarded call passes at most {limits.floats} floats on this processor")
+    return passed
+
+
+class _DoesNotFitError(ValueError):
+    """An integer does not fit."""
+
+
+def _convert(argtype: Any, argument: Any) -> Any:
+    if argtype is not None:
+        _refuse_cut(argtype, argument)
+        argument = argtype.from_param(argument)
+    argument = _parameter_of(argument)
+    if not isinstance(argument, int):
+        return argument
+    if not -(ADDRESS_MAX + 1) // 2 <= argument <= ADDRESS_MAX:
+        raise _DoesNotFitError(f"{argument} does not fit a word")
+    return ctypes.c_void_p(argument)  # an int ctypes would cut to a C int
+
+
+def _refuse_cut(argtype: Any, argument: Any) -> None:
+    """Refuse an integer of which ctypes would pass a part."""
+    is_simple = isinstance(argtype, type) and issubclass(argtype, ctypes._SimpleCData)
+    if not is_simple or getattr(argtype, "_type_", None) not in _INTEGERS:
+        return
+    if not isinstance(argtype.from_param, BuiltinMethodType):
+        return  # the class's own, which may mean something else by it
+    argument = _parameter_of(argument)
+    if isinstance(argument, int):
+        try:
+            scalar_of(argtype).pack(argument)
+        except ValueError as error:
+            raise _DoesNotFitError(error) from None
+
+
+def _parameter_of(argument: Any) -> Any:
+    """Return what stands for an argument that ctypes does not know."""
+    for _ in range(_LONGEST_CHAIN):
+        if argument is None or isinstance(argument, _KNOWN) or not hasattr(argument, "_as_parameter_"):
+            return argument
+        argument = argument._as_parameter_
+    raise RecursionError("_as_parameter_ leads nowhere")
+
+
+def _code_of(argument: Any) -> str:
+    """Return ctypes' code for how it passes what was converted."""
+    if argument is None or isinstance(argument, (bytes, str, ctypes._Pointer, CFuncPtr, ctypes.Array)):
+        return "P"
+    if isinstance(argument, ctypes._SimpleCData):
+        kind: Any = type(argument)
+        return str(kind._type_)
+    if isinstance(argument, _DATA):
+        return _BY_VALUE
+    if isinstance(argument, _CONVERTED):
+        return repr(argument)[len("<cparam '")]
+    if isinstance(argument, float):
+        raise TypeError("a float needs an argtype, or to be a c_double or c_float")
+    raise TypeError(f"Don't know how to convert {type(argument).__name__}")
+
+
+def refuse_callbacks(argument: Any, where: str) -> None:
+    """Refuse what ctypes has made of a Python function, wherever it is held in an argument.
+
+    Raises:
+        TypeError: There is one.
+    """
+    if not isinstance(argument, (_DATA, _CONVERTED)):
+        return
+    seen: dict[int, Any] = {}  # and held, so that no address comes again
+    held = [argument]
+    while held:
+        entry = held.pop()
+        if id(entry) in seen:
+            continue
+        seen[id(entry)] = entry
+        if type(entry).__name__ == "CThunkObject":
+            raise TypeError(f"{where} holds a callback into Python: to abandon that would corrupt the interpreter")
+        if isinstance(entry, dict):
+            held += entry.values()
+        elif isinstance(entry, (tuple, list)):
+            held += entry
+        elif isinstance(entry, memoryview):
+            held.append(entry.obj)
+        elif isinstance(entry, (_DATA, _CONVERTED)):
+            held += (getattr(entry, name, None) for name in ("_objects", "_obj", "_b_base_"))
