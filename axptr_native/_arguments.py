@@ -8,7 +8,7 @@ from _ctypes import CFuncPtr
 from types import BuiltinMethodType
 
 from ._native import ADDRESS_MAX, Caller
-from ._scalar import scalar_of
+from ._scalar import is_swapped, scalar_of
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _PASSED = (*"?cuzZ", *_INTEGERS, *_FLOATS)
 """ctypes' codes of what a guarded call passes; all that is an address has P."""
 
 _BY_VALUE = "V"
+_NOT_PASSED = ""  # of the other byte order: ctypes itself crashes
 _LONGEST_CHAIN = 100
 
 
@@ -61,7 +62,7 @@ def convert_arguments(function: Any, args: Sequence[Any], limits: Caller) -> lis
         refuse_callbacks(argument, where)
         try:
             converted = _convert(argtype, argument)
-            code = _code_of(converted)
+            code = _NOT_PASSED if is_swapped(argtype) else _code_of(converted)
         except _DoesNotFitError as error:
             raise ValueError(f"{where}: {error}") from None
         except Exception as error:
@@ -83,10 +84,14 @@ class _DoesNotFitError(ValueError):
 
 
 def _convert(argtype: Any, argument: Any) -> Any:
+    # A class's own from_param may mean something else by an integer, and by what stands for it.
+    if argtype is not None and isinstance(argtype.from_param, BuiltinMethodType):
+        _refuse_cut(argtype, _parameter_of(argument))  # which ends where ctypes would overflow the stack
     if argtype is not None:
-        _refuse_cut(argtype, argument)
         argument = argtype.from_param(argument)
     argument = _parameter_of(argument)
+    if isinstance(argument, str):
+        return ctypes.c_wchar_p(argument)  # which keeps the memory that ctypes makes for it: a result may point there
     if not isinstance(argument, int):
         return argument
     if not -(ADDRESS_MAX + 1) // 2 <= argument <= ADDRESS_MAX:
@@ -96,13 +101,7 @@ def _convert(argtype: Any, argument: Any) -> Any:
 
 def _refuse_cut(argtype: Any, argument: Any) -> None:
     """Refuse an integer of which ctypes would pass a part."""
-    is_simple = isinstance(argtype, type) and issubclass(argtype, ctypes._SimpleCData)
-    if not is_simple or getattr(argtype, "_type_", None) not in _INTEGERS:
-        return
-    if not isinstance(argtype.from_param, BuiltinMethodType):
-        return  # the class's own, which may mean something else by it
-    argument = _parameter_of(argument)
-    if isinstance(argument, int):
+    if isinstance(argument, int) and getattr(argtype, "_type_", None) in _INTEGERS:
         try:
             scalar_of(argtype).pack(argument)
         except ValueError as error:
@@ -124,7 +123,7 @@ def _code_of(argument: Any) -> str:
         return "P"
     if isinstance(argument, ctypes._SimpleCData):
         kind: Any = type(argument)
-        return str(kind._type_)
+        return _NOT_PASSED if is_swapped(kind) else str(kind._type_)
     if isinstance(argument, _DATA):
         return _BY_VALUE
     if isinstance(argument, _CONVERTED):

@@ -10,7 +10,7 @@ from _ctypes import CFuncPtr
 
 from ._memory import READ_WRITE, protect_memory, reserve_memory, unmap_memory
 from ._native import ADDRESS_MAX, RESULTS, Call, Caller, check_status, lib
-from ._scalar import require_ctype
+from ._scalar import is_swapped, require_ctype
 from .addr import PAGE_SIZE
 from .uaccess import copy_from_user, count_elements, strncpy_from_user
 
@@ -78,7 +78,8 @@ def _kind_of(restype: Any) -> str:
     require_ctype(restype)
     if issubclass(restype, (ctypes._Pointer, CFuncPtr)):
         return "word"
-    kind = _KINDS.get(restype._type_) if issubclass(restype, ctypes._SimpleCData) else None
+    is_known = issubclass(restype, ctypes._SimpleCData) and not is_swapped(restype)  # which ctypes itself cannot
+    kind = _KINDS.get(restype._type_) if is_known else None
     if kind is None:
         raise TypeError(f"a guarded call does not return {restype.__name__}: a result is a scalar or a pointer")
     return kind
