@@ -27,6 +27,8 @@ _FLOATS = tuple("fd")
 _PASSED = (*"?cuzZ", *_INTEGERS, *_FLOATS)
 """ctypes' codes of what a guarded call passes; all that is an address has P."""
 
+CALLBACK_REFUSED = "holds a callback into Python: to abandon that would corrupt the interpreter"
+
 _BY_VALUE = "V"
 _NOT_PASSED = ""  # of the other byte order: ctypes itself crashes
 _LONGEST_CHAIN = 100
@@ -57,21 +59,21 @@ def convert_arguments(function: Any, args: Sequence[Any], limits: Caller) -> lis
     passed = []
     floats = 0
     for number, argument in enumerate(args, 1):
-        where = f"argument {number} of {name_of(function)}"
         argtype = argtypes[number - 1] if number <= len(argtypes) else None
-        refuse_callbacks(argument, where)
         try:
-            converted = _convert(argtype, argument)
+            is_callback = holds_callback(argument)
+            converted = argument if is_callback else _convert(argtype, argument)
             code = _NOT_PASSED if is_swapped(argtype) else _code_of(converted)
         except _DoesNotFitError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise ValueError(f"argument {number} of {name_of(function)}: {error}") from None
         except Exception as error:
             raise ctypes.ArgumentError(f"argument {number}: {type(error).__name__}: {error}") from error
+        if is_callback or (converted is not argument and holds_callback(converted)):
+            raise TypeError(f"argument {number} of {name_of(function)} {CALLBACK_REFUSED}")
         if code not in _PASSED:
             kind = getattr(argtype or type(converted), "__name__", None) or repr(argtype)
             hint = "by value; byref() makes a pointer" if code == _BY_VALUE else "in a guarded call"
-            raise TypeError(f"{where}: {kind} cannot be passed {hint}")
-        refuse_callbacks(converted, where)
+            raise TypeError(f"argument {number} of {name_of(function)}: {kind} cannot be passed {hint}")
         floats += code in _FLOATS
         passed.append(converted)
     if floats > limits.floats:
@@ -133,14 +135,12 @@ def _code_of(argument: Any) -> str:
     raise TypeError(f"Don't know how to convert {type(argument).__name__}")
 
 
-def refuse_callbacks(argument: Any, where: str) -> None:
-    """Refuse what ctypes has made of a Python function, wherever it is held in an argument.
-
-    Raises:
-        TypeError: There is one.
-    """
+def holds_callback(argument: Any) -> bool:
+    """Return whether something holds what ctypes has made of a Python function, wherever in it that may be."""
     if not isinstance(argument, (_DATA, _CONVERTED)):
-        return
+        return False
+    if isinstance(argument, _DATA) and argument._objects is None and argument._b_base_ is None:
+        return False
     seen: dict[int, Any] = {}  # and held, so that no address comes again
     held = [argument]
     while held:
@@ -149,7 +149,7 @@ def refuse_callbacks(argument: Any, where: str) -> None:
             continue
         seen[id(entry)] = entry
         if type(entry).__name__ == "CThunkObject":
-            raise TypeError(f"{where} holds a callback into Python: to abandon that would corrupt the interpreter")
+            return True
         if isinstance(entry, dict):
             held += entry.values()
         elif isinstance(entry, (tuple, list)):
@@ -158,3 +158,4 @@ def refuse_callbacks(argument: Any, where: str) -> None:
             held.append(entry.obj)
         elif isinstance(entry, (_DATA, _CONVERTED)):
             held += (getattr(entry, name, None) for name in ("_objects", "_obj", "_b_base_"))
+    return False

@@ -12,7 +12,7 @@ import ctypes
 import errno
 from _ctypes import CFuncPtr
 
-from ._arguments import convert_arguments, name_of, refuse_callbacks
+from ._arguments import CALLBACK_REFUSED, convert_arguments, holds_callback, name_of
 from ._caller import caller_of, convert_result, describe_call
 from ._native import ACCESSES, REASONS, Call, check_status
 from ._symbols import symbol_name
@@ -122,7 +122,8 @@ def guarded(function: Any) -> GuardedFunction:
         raise TypeError(f"a foreign function of ctypes is required, not {function!r}")
     if type(function)._flags_ & _PYTHON_API:
         raise TypeError(f"{name_of(function)} works on the interpreter itself, which could not go on after a fault")
-    refuse_callbacks(function, "the function")
+    if holds_callback(function):
+        raise TypeError(f"the function {CALLBACK_REFUSED}")
     return GuardedFunction(function)
 
 

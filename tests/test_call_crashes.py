@@ -66,6 +66,21 @@ guarded_call(library.call_remembered, 1)
 
 
 @each_company
+def test_a_fault_of_python_code_kills_also_if_its_entries_cannot_be_counted(
+    enable: str, callee_library: Path, tmp_path: Path
+) -> None:
+    """In an interpreter whose count was not found, the thread that runs tells of Python code that faults itself."""
+    code = """
+from axptr_native import _caller
+_caller._entries_at = None
+remember(lambda value: len(ctypes.string_at(16)))
+assert caught(library.read_at, 16)
+guarded_call(library.call_remembered, 1)
+"""
+    dies(code, signal.SIGSEGV, enable, callee_library, tmp_path)
+
+
+@each_company
 def test_a_fault_below_a_callback_in_a_thread_kills(enable: str, callee_library: Path, tmp_path: Path) -> None:
     """The same in a thread other than the main one, with SIGBUS."""
     code = """
