@@ -136,22 +136,24 @@ def guarded_call(function: Any, *args: Any) -> Any:
     access.
 
     The GIL is dropped during the call.  A stack overflow is a fault like others.  Faults of Python code that the
-    function calls crash, as they do elsewhere.
+    function calls, and of what that calls unguarded, crash, as they do elsewhere.  Parameter flags of a prototype are
+    not used: every argument is passed by position.  ``docs/guarded-calls.md`` has the whole.
 
     Args:
         function: A function of a ``ctypes.CDLL``, or one made from an address with ``ctypes.CFUNCTYPE``.
         args: At most 16: integers, pointers, arrays, ``byref()``, bytes, str, None, and, where the processor has
             registers of their own for them, up to 8 floats.  Bytes and strings are the memory of the Python object.
-            Not supported: structures by value, and ``c_longdouble``.
+            Not supported: structures by value, ``c_longdouble``, and the other byte order.
 
     Raises:
         CallFaultError: The function faulted.  It was abandoned midway: **what it held or was writing stays so**.  The
             signal mask, the alternate signal stack and the floating-point environment are as they were before.
         TypeError: ``function`` is none, or an argument or its result is of a type that is not supported.  A callback
             into Python is refused: to abandon it would corrupt the interpreter.  One that the library has kept from
-            before is not noticed.
+            before, or whose address is passed as an integer, is not noticed.
         ValueError: An integer does not fit.
         ctypes.ArgumentError: ctypes cannot convert an argument.
+        FaultError: A string that was returned cannot be read.
     """
     return guarded(function)(*args)
 
