@@ -76,9 +76,11 @@ class Call(ctypes.Structure):
         ("stack_size", c_uint64),
         ("running", c_void_p),
         ("interpreter", c_void_p),
+        ("entries", c_void_p),
+        ("entered", c_int32),
+        ("failed", c_int32),
         ("instruction", c_void_p),
         ("fault", Fault),
-        ("failed", c_int32),
     )
 
 

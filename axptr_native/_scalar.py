@@ -116,6 +116,14 @@ def require_ctype(ctype: Any) -> None:
         raise TypeError(f"{ctype.__name__} is abstract: a type that is derived from it is required") from None
 
 
+def is_swapped(ctype: Any) -> bool:
+    """Return whether a type is of the byte order that this machine does not have."""
+    own, other = "__ctype_le__", "__ctype_be__"
+    if sys.byteorder == "big":
+        own, other = other, own
+    return ctype is not None and getattr(ctype, own, None) is not ctype and getattr(ctype, other, None) is ctype
+
+
 def refuse_objects(ctype: Any) -> None:
     """Refuse types that hold Python objects, anywhere in them.
 

@@ -275,9 +275,11 @@ typedef struct axp_call {
     uint64_t stack_size;
     uintptr_t running;     /* NULL, or a function that returns the interpreter's thread that runs: ... */
     uintptr_t interpreter; /* ... a fault while it is this one is the interpreter's, and not ours */
+    uintptr_t entries; /* NULL, or an int that counts how often this thread has entered the interpreter: */
+    int32_t entered;   /* out: what it was before; a fault while it is another is the interpreter's too */
+    int32_t failed;    /* out: 0, or -EFAULT; else the function was not called */
     uintptr_t instruction; /* out: of the fault; 0 where the processor does not say */
-    axp_fault fault;       /* out: its address is 0 if it is not canonical */
-    int32_t failed;        /* out: 0, or -EFAULT; else the function was not called */
+    axp_fault fault;       /* out: its address is 0 where the processor does not say */
 } axp_call;
 
 /*

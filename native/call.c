@@ -8,7 +8,7 @@
  * A caller takes as many arguments of each kind as there may be, and hands them on as it found them: those
  * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  In
  * front of them is the call, in 64 bits also where that takes two words, so that what is aligned to it behind
- * stays so.
+ * stays so.  The dots behind them tell a variadic function that floats may have come.
  */
 #define PARAMETERS                                                                                          \
     uintptr_t w0, uintptr_t w1, uintptr_t w2, uintptr_t w3, uintptr_t w4, uintptr_t w5, uintptr_t w6,       \
@@ -46,6 +46,7 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     axp_prepare(&call->attempt, 0, UINTPTR_MAX, 0, run);
     call->attempt.call = described;
     described->instruction = 0;
+    described->entered = described->entries != 0 ? *(const int *)described->entries : 0;
     described->failed = axp_guarded_call(&call->attempt);
     if (described->failed == -EFAULT)
         described->fault = call->attempt.fault;
@@ -57,7 +58,7 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     static __attribute__((no_sanitize("undefined"))) void run_##name(axp_attempt *attempt)                   \
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
-        type (*function)(PARAMETERS) = (type (*)(PARAMETERS))attempt->call->function;                        \
+        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))attempt->call->function;              \
         const uintptr_t *w = call->words;                                                                    \
         const double *f = call->floats;                                                                      \
                                                                                                              \

@@ -24,8 +24,9 @@ static void take_stack_back(const axp_call *call, const stack_t *before, int fai
 {
     stack_t now;
 
-    if (sigaltstack(NULL, &now) == 0 && now.ss_sp != before->ss_sp
-        && (failed || (uintptr_t)now.ss_sp == call->stack_start))
+    if (failed
+        || (sigaltstack(NULL, &now) == 0 && now.ss_sp != before->ss_sp
+            && (uintptr_t)now.ss_sp == call->stack_start))
         sigaltstack(before, NULL);
 }
 

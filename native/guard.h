@@ -45,7 +45,7 @@ int axp_guarded_again(axp_attempt *attempt);
  */
 int axp_guarded_call(axp_attempt *attempt);
 
-/* 1 while an attempt of this thread is open, seen from a signal handler that interrupted it. */
+/* 1 while an access of this thread is open, seen from a signal handler that interrupted it. */
 int axp_guard_is_open(void);
 
 /*

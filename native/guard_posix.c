@@ -115,10 +115,12 @@ static const axp_span *span_of_fault(const axp_attempt *attempt, const siginfo_t
     return is_in_span(&attempt->other, address, access) ? &attempt->other : NULL;
 }
 
-/* Python code that a foreign function calls must not be left by siglongjmp: what it holds is the
- * interpreter's. */
-static int is_interpreter_running(const axp_call *call)
+/* Python code that a foreign function calls must not be left by siglongjmp, whether it runs or has itself
+ * called what faulted: what it holds is the interpreter's. */
+static int is_in_interpreter(const axp_call *call)
 {
+    if (call->entries != 0 && *(const int *)call->entries != call->entered)
+        return 1;
     return call->running != 0 && ((uintptr_t (*)(void))call->running)() == call->interpreter;
 }
 
@@ -139,7 +141,7 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
             address = axp_page_start((uintptr_t)info->si_addr);
         access = span->access;
     } else {
-        if (is_interpreter_running(attempt->call))
+        if (is_in_interpreter(attempt->call))
             return 0;
         attempt->call->instruction = axp_instruction(context);
     }
@@ -180,6 +182,17 @@ static int is_further_in(const ucontext_t *context, const guard_frame *frame)
     return stack == 0 || stack < (uintptr_t)frame;
 }
 
+/* Returns only if the fault is not ours.  What a function does that is called under guard is its own fault,
+ * even if an access that is not concerned is open further in. */
+static void leave(guard_frame *innermost, const siginfo_t *info, const ucontext_t *context)
+{
+    for (guard_frame *frame = innermost;
+         frame != NULL && frame->mark == mark_of(frame) && is_further_in(context, frame);
+         frame = frame->previous)
+        if (frame == innermost || frame->attempt->call != NULL)
+            leave_attempt(frame, info, context);
+}
+
 void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -188,8 +201,7 @@ void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
 
     if (frame != NULL && frame->mark == mark_of(frame) && !axp_is_passed_over(frame, info, context, here)) {
         if (axp_is_fault(info)) {
-            if (is_further_in(context, frame))
-                leave_attempt(frame, info, context);
+            leave(frame, info, context);
         } else if ((info->si_code == SI_TKILL || info->si_code == SI_USER) && info->si_pid == getpid()
                    && (is_further_in(context, frame)
                        || axp_is_on_alternate_stack(context, axp_stack_pointer(context)))) {
@@ -291,5 +303,5 @@ int axp_guard_is_open(void)
     const guard_frame *frame = thread.innermost;
 
     return frame != NULL && (uintptr_t)__builtin_frame_address(0) < (uintptr_t)frame
-           && frame->mark == mark_of(frame);
+           && frame->mark == mark_of(frame) && frame->attempt->call == NULL;
 }

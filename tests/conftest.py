@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
+from helpers_call import compile_callee
 from helpers_memory import good_memory, pattern, poke
 from helpers_space import PAGED, Disk, spaced
 
@@ -55,3 +58,15 @@ def disk(space: AddrSpace) -> Disk:
 def hostile_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of what is in ``native``, compiled."""
     return compile_hostile(tmp_path_factory.mktemp("native"))
+
+
+@pytest.fixture(scope="session")
+def callee_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of ``native/callee.c``, compiled."""
+    return compile_callee(tmp_path_factory.mktemp("callee"))
+
+
+@pytest.fixture
+def callee(callee_library: Path) -> Any:
+    """``native/callee.c``, with functions of this test's own, which honour errno."""
+    return ctypes.CDLL(str(callee_library), use_errno=True)

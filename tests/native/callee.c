@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/* callee.c: what guarded calls call: functions that take, return, change and break things. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fenv.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <wchar.h>
+
+/* ---- Arguments and results. ---- */
+
+#define IDENTITY(name, type)     \
+    type same_##name(type value) \
+    {                            \
+        return value;            \
+    }
+IDENTITY(bool, bool)
+IDENTITY(char, char)
+IDENTITY(wchar, wchar_t)
+IDENTITY(int8, int8_t)
+IDENTITY(uint8, uint8_t)
+IDENTITY(int16, int16_t)
+IDENTITY(uint16, uint16_t)
+IDENTITY(int32, int32_t)
+IDENTITY(uint32, uint32_t)
+IDENTITY(int64, int64_t)
+IDENTITY(uint64, uint64_t)
+IDENTITY(pointer, void *)
+IDENTITY(float, float)
+IDENTITY(double, double)
+
+long double half_of(double value)
+{
+    return (long double)value / 2;
+}
+
+void record_words(uint64_t *out, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3, uint64_t w4, uint64_t w5,
+                  uint64_t w6, uint64_t w7, uint64_t w8, uint64_t w9, uint64_t w10, uint64_t w11,
+                  uint64_t w12, uint64_t w13, uint64_t w14)
+{
+    uint64_t words[] = {w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14};
+
+    memcpy(out, words, sizeof words);
+}
+
+void record_mixed(double *out, double f0, int8_t w0, float f1, int64_t w1, double f2, uint16_t w2, double f3,
+                  int32_t w3, double f4, uint64_t w4, double f5, int64_t w5, float f6, int8_t w6, double f7)
+{
+    double values[] = {f0, (double)w0, (double)f1, (double)w1, f2,         (double)w2, f3, (double)w3,
+                       f4, (double)w4, f5,         (double)w5, (double)f6, (double)w6, f7};
+
+    memcpy(out, values, sizeof values);
+}
+
+double sum_of_doubles(int count, ...)
+{
+    va_list values;
+    double sum = 0;
+
+    va_start(values, count);
+    for (int i = 0; i < count; i++)
+        sum += va_arg(values, double);
+    va_end(values);
+    return sum;
+}
+
+/* ---- Faults. ---- */
+
+int read_at(const volatile int *address)
+{
+    return *address;
+}
+
+void write_at(volatile int *address)
+{
+    *address = 1;
+}
+
+/* Loads at read_first_load, and nowhere else. */
+#if defined(__x86_64__)
+__asm__(".pushsection .text\n\t"
+        ".globl read_first, read_first_load\n\t"
+        ".type read_first, @function\n"
+        "read_first:\n\t"
+        "nop\n"
+        "read_first_load:\n\t"
+        "movl (%rdi), %eax\n\t"
+        "ret\n\t"
+        ".size read_first, . - read_first\n\t"
+        ".popsection");
+#endif
+
+static __attribute__((noinline, noclone)) int read_deeper(const volatile int *address, int depth)
+{
+    return depth == 0 ? *address : read_deeper(address, depth - 1) + depth;
+}
+
+int read_at_depth(const volatile int *address, int depth)
+{
+    return read_deeper(address, depth);
+}
+
+void copy(void *to, const void *from, size_t size)
+{
+    memcpy(to, from, size);
+}
+
+void jump_to(void (*function)(void))
+{
+    function();
+}
+
+static volatile int bottom;
+
+int recurse(int depth)
+{
+    volatile char frame[512];
+
+    frame[0] = (char)depth;
+    if (depth != bottom)
+        frame[1] = (char)recurse(depth + 1);
+    return frame[0] + frame[1];
+}
+
+int overflow_stack(void)
+{
+    bottom = -1;
+    return recurse(0);
+}
+
+int load_vector(const void *address)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("movaps (%0), %%xmm0" : : "r"(address) : "xmm0");
+#endif
+    return 1;
+}
+
+/* ---- What surrounds a call. ---- */
+
+typedef struct surroundings {
+    uint64_t mask; /* of the signals 1 to 64 */
+    void *stack;
+    size_t stack_size;
+    int stack_flags;
+    int rounding;
+    int exceptions;
+    uint32_t mxcsr;
+    uint16_t x87_control;
+    uint16_t x87_tag;
+} surroundings;
+
+void note_surroundings(surroundings *out)
+{
+    sigset_t mask;
+    stack_t stack;
+
+    memset(out, 0, sizeof *out);
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    for (int signal = 1; signal <= 64; signal++)
+        out->mask |= (uint64_t)(sigismember(&mask, signal) == 1) << (signal - 1);
+    sigaltstack(NULL, &stack);
+    out->stack = stack.ss_sp;
+    out->stack_size = stack.ss_size;
+    out->stack_flags = stack.ss_flags;
+    out->rounding = fegetround();
+    out->exceptions = fetestexcept(FE_ALL_EXCEPT);
+#if defined(__x86_64__)
+    struct {
+        uint16_t control, unused1, status, unused2, tag, unused3;
+        uint32_t others[4];
+    } environment;
+
+    __asm__ volatile("fnstenv %0\n\tfldenv %0" : "+m"(environment));
+    __asm__ volatile("stmxcsr %0" : "=m"(out->mxcsr));
+    out->x87_control = environment.control;
+    out->x87_tag = environment.tag;
+#endif
+}
+
+int put_up_stack(void *start, size_t size, int flags)
+{
+    stack_t stack = {.ss_sp = start, .ss_size = size, .ss_flags = flags};
+
+    return sigaltstack(&stack, NULL);
+}
+
+int block_signal(int signal)
+{
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, signal);
+    return pthread_sigmask(SIG_BLOCK, &mask, NULL);
+}
+
+int unblock_signal(int signal)
+{
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, signal);
+    return pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+}
+
+static char own_stack[128 * 1024];
+
+/* Changes everything that a thread has of its own, and then reads. */
+int change_all(const volatile int *address)
+{
+    block_signal(SIGUSR2);
+    put_up_stack(own_stack, sizeof own_stack, 0);
+    fesetround(FE_UPWARD);
+    feraiseexcept(FE_ALL_EXCEPT);
+    errno = ENOTTY;
+#if defined(__x86_64__)
+    __asm__ volatile("fld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tfld1\n\tstd\n\t"
+                     "movl (%0), %%eax\n\tcld\n\tfninit"
+                     :
+                     : "r"(address)
+                     : "rax", "cc", "memory");
+#endif
+    return *address;
+}
+
+int shrink_stack(const volatile int *address)
+{
+    stack_t stack;
+
+    sigaltstack(NULL, &stack);
+    stack.ss_size -= 4096;
+    sigaltstack(&stack, NULL);
+    return *address;
+}
+
+int set_errno(int value)
+{
+    int before = errno;
+
+    errno = value;
+    return before;
+}
+
+int set_errno_and_read(int value, const volatile int *address)
+{
+    errno = value;
+    return *address;
+}
+
+int block_and_read(int signal, const volatile int *address)
+{
+    block_signal(signal);
+    return *address;
+}
+
+/* ---- Calling others. ---- */
+
+int call_with_three(int (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b, uint64_t c)
+{
+    return function(a, b, c) + 1000;
+}
+
+static int (*remembered)(int);
+
+void remember(int (*function)(int))
+{
+    remembered = function;
+}
+
+int call_remembered(int value)
+{
+    return remembered(value) + 1;
+}
+
+int call_remembered_and_read(int value, const volatile int *address)
+{
+    return remembered(value) + *address;
+}
+
+static void *read_in_thread(void *address)
+{
+    return (void *)(intptr_t)*(volatile int *)address;
+}
+
+int read_in_another_thread(void *address)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, read_in_thread, address);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+/* ---- Recovering by itself. ---- */
+
+static jmp_buf landing;
+static sigjmp_buf fault_landing;
+
+int jump_back(int value)
+{
+    int result = setjmp(landing);
+
+    if (result == 0)
+        longjmp(landing, value);
+    return result;
+}
+
+static void recover(int signal)
+{
+    siglongjmp(fault_landing, signal);
+}
+
+int recover_by_itself(const volatile int *address)
+{
+    struct sigaction action = {.sa_handler = recover}, before;
+    volatile int caught = 0;
+
+    sigaction(SIGSEGV, &action, &before);
+    caught = sigsetjmp(fault_landing, 1);
+    if (caught == 0)
+        caught = -*address;
+    sigaction(SIGSEGV, &before, NULL);
+    return caught;
+}
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int signal)
+{
+    (void)signal;
+    alarms++;
+}
+
+/* Runs until as many signals have come, and then reads. */
+int await_signals(int signal, int count, const volatile int *address)
+{
+    struct sigaction action = {.sa_handler = count_alarm}, before;
+
+    alarms = 0;
+    sigaction(signal, &action, &before);
+    while (alarms < count)
+        raise(signal);
+    sigaction(signal, &before, NULL);
+    return address == NULL ? alarms : *address;
+}
