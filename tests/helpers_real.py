@@ -5,6 +5,7 @@ import ctypes
 import ctypes.util
 import random
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_ulong
 
 
 def load(name: str, prototypes: dict[str, tuple[Any, ...]]) -> Any:
-    """Load a library and return its functions, guarded; skip where there is no such library or an older one.
+    """Load a library and return those of its functions that it has, guarded; skip where there is no such library.
 
     Args:
         name: As the linker has it.
@@ -26,13 +27,13 @@ def load(name: str, prototypes: dict[str, tuple[Any, ...]]) -> Any:
     if file is None:
         pytest.skip(f"lib{name} is not on this system")
     library = ctypes.CDLL(file)
-    for function, (result, *arguments) in prototypes.items():
-        if not hasattr(library, function):
-            pytest.skip(f"{file} has no {function}()")
-        getattr(library, function).restype = result
-        getattr(library, function).argtypes = arguments
-    # A class and not an instance: what is looked up thousands of times is then an attribute like others.
-    return type(name, (), {function: guarded(getattr(library, function)) for function in prototypes})
+    found = SimpleNamespace()
+    for name, (result, *arguments) in prototypes.items():
+        if hasattr(library, name):
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+            setattr(found, name, guarded(function))
+    return found
 
 
 def mutated(data: bytes, seed: int, count: int) -> Iterator[bytes]:

@@ -149,7 +149,7 @@ def test_zlib_survives_mutations(inflater: Inflater, packed: bytes, seed: int) -
 def test_zlib_keeps_to_the_room_for_a_header_of_gzip(libz: Any, step: int) -> None:
     """An extra field, in pieces of each size, fills the room that there is for it and no more (CVE-2022-37434)."""
     extra = bytes(range(1, 61))
-    stream = b"\x1f\x8b\x08\x04" + bytes(6) + len(extra).to_bytes(2, "little") + extra + zlib.compress(b"", wbits=-15)
+    stream = b"\x1f\x8b\x08\x04" + bytes(6) + len(extra).to_bytes(2, "little") + extra + b"\3\0"
 
     def inflate(target: Region) -> bytes:
         header = GzipHeader(extra=int(target.address), extra_max=target.size)
@@ -371,6 +371,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @each_seed
 def test_sqlite_survives_mutations_of_a_database(sqlite: Any, image: bytes, seed: int) -> None:
     """A database that is corrupt, read where it lies, is read or refused without a fault."""
+    if not hasattr(sqlite, "sqlite3_deserialize"):
+        pytest.skip("this SQLite was built without sqlite3_deserialize()")
     with guard_page_after(image) as source:
         for data in mutated(image, seed, MUTATIONS // 4):
             database = Database(sqlite)
