@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object
 
 from . import _paging
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 PYTHON_FUNCTIONS = (
     "PyBytes_FromStringAndSize",
     "PyBytes_AsString",
+    "_PyBytes_Resize",
     "PyLong_AsUnsignedLongLong",
     "PyLong_AsLongLong",
     "PyLong_AsUnsignedLongLongMask",
@@ -38,19 +38,18 @@ PYTHON_FUNCTIONS = (
     "PyBool_FromLong",
     "PyObject_GetBuffer",
     "PyBuffer_Release",
-    "PyObject_IsInstance",
+    "PyObject_Type",
     "PySlice_Unpack",
     "PySlice_AdjustIndices",
     "PyErr_Occurred",
+    "PyErr_ExceptionMatches",
     "PyErr_Clear",
     "PyErr_SetObject",
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
-    "PyModule_GetState",
     "Py_IncRef",
     "Py_DecRef",
     "PyObject_CallFunctionObjArgs",
-    "PyObject_SetAttr",
     "PyObject_Vectorcall",
 )
 """``axp_python``."""
@@ -79,6 +78,10 @@ _WORD_TYPES: tuple[tuple[Any, int], ...] = (
 )
 
 
+_REFUSALS = (TypeError, ValueError, OverflowError, MemoryError, BufferError)
+"""What the interpreter itself says to arguments, so that the Python function is asked."""
+
+
 class WordType(ctypes.Structure):
     _fields_ = (("ctype", c_void_p), ("kind", c_uint32), ("width", c_uint32))
 
@@ -94,11 +97,12 @@ class Builtins(ctypes.Structure):
         ("no_arguments", c_void_p),
         ("bad_address", c_void_p),
         ("virt_addr", c_void_p),
-        ("fault_fields", c_void_p * 6),
+        ("fault_fields", c_size_t * 6),
         ("resolve", c_void_p),
         ("accesses", c_void_p * 8),
         ("reasons", c_void_p * 16),
         ("slice_type", c_void_p),
+        ("refusals", c_void_p),
         ("none", c_void_p),
         ("paged_start", c_uint64),
         ("paged_end", c_uint64),
@@ -139,8 +143,6 @@ class _Maker:
         api = ctypes.pythonapi
         names = [name if hasattr(api, name) else _OLDER_NAMES.get(name, name) for name in PYTHON_FUNCTIONS]
         functions = (c_void_p * len(names))(*(ctypes.cast(api[name], c_void_p).value for name in names))
-        if lib.axp_bind_python(functions, ctypes.sizeof(functions)) != 0:
-            raise AttributeError("the library asks for other functions of the interpreter")
         self._new_builtin = ctypes.PYFUNCTYPE(py_object, POINTER(_MethodDefinition), py_object, py_object)(
             ("PyCFunction_NewEx", api)
         )
@@ -150,6 +152,9 @@ class _Maker:
         definition = self._keep(_ModuleDefinition(name=b"axptr_native", size=ctypes.sizeof(Builtins)))
         self._module = self._keep(new_module(definition, _API_VERSION))
         self.state = Builtins.from_address(state_of(self._module))
+        offset = _offset_of(ctypes.addressof(self.state), self._module)
+        if lib.axp_bind_python(functions, ctypes.sizeof(functions), ctypes.sizeof(Builtins), offset) != 0:
+            raise AttributeError("the library has other builtins than this package knows")
         objects = {
             "fault_error": FaultError,
             "no_arguments": (),
@@ -157,14 +162,16 @@ class _Maker:
             "virt_addr": VirtAddr,
             "resolve": _resolve,
             "slice_type": slice,
+            "refusals": _REFUSALS,
             "none": None,
         }
         for field, value in objects.items():
             setattr(self.state, field, id(self._keep(value)))
         slot_of = ctypes.PYFUNCTYPE(c_void_p, py_object, c_int)(("PyType_GetSlot", api))
         self.state.make_os_error, self.state.init_os_error = slot_of(OSError, _TP_NEW), slot_of(OSError, _TP_INIT)
+        example = FaultError(0, *FAULT_FIELDS[1:])  # type: ignore[arg-type]  # with values that are like no other
         for number, name in enumerate(FAULT_FIELDS):
-            self.state.fault_fields[number] = id(self._keep(sys.intern(name)))
+            self.state.fault_fields[number] = _offset_of(id(getattr(example, name)), example)
         for known, table in ((self.state.accesses, ACCESSES), (self.state.reasons, REASONS)):
             for number, member in table.items():
                 known[number] = id(self._keep(member))
@@ -190,6 +197,16 @@ class _Maker:
         """Keep an object for good: to the end of the interpreter somebody may call a builtin."""
         self._hold(kept)
         return kept
+
+
+def _offset_of(word: int, holder: object) -> int:
+    """Return where in an object a word is: found by looking, it needs no knowledge of an interpreter's structures."""
+    size = type(holder).__basicsize__
+    words = (c_void_p * (size // ctypes.sizeof(c_void_p))).from_address(id(holder))
+    places = [place for place, found in enumerate(words) if found == word]
+    if len(places) != 1:
+        raise AttributeError(f"a {type(holder).__name__} of this interpreter is not what was expected")
+    return places[0] * ctypes.sizeof(c_void_p)
 
 
 def _resolve(error: FaultError) -> FaultError | None:

@@ -18,7 +18,6 @@ ADDRESS_MAX = 2 ** (8 * ctypes.sizeof(c_void_p)) - 1
 """The highest address that a pointer can hold."""
 
 FAULTS_KEPT = 4
-SHORT_STRING = 64
 RESULTS = ("word", "float", "double", "long_double")
 MAP_SHARED, MAP_FIXED, MAP_POPULATE, MAP_RESERVE = 1, 2, 4, 8
 
@@ -91,12 +90,11 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("axp_is_accessing", c_int, ()),
     ("axp_raw_copy_from_user", c_int, (c_void_p, _word, _word)),
     ("axp_copy_from_user", c_int, (c_void_p, _word, _word)),
-    ("axp_raw_string_from_user", c_int, (c_void_p, _word, _word, POINTER(_word))),
+    ("axp_strncpy_from_user", c_int, (c_void_p, _word, _word, POINTER(_word))),
     ("axp_copy_to_user", c_int, (_word, c_void_p, _word)),
     ("axp_copy_in_user", c_int, (_word, _word, _word)),
     ("axp_fill_user", c_int, (_word, c_uint8, _word)),
     ("axp_strnlen_user", c_int, (_word, _word, _word, POINTER(_word))),
-    ("axp_copy_short_string", c_int, (c_void_p, _word, _word, _word, POINTER(_word), POINTER(_word))),
     ("axp_find_nonzero_user", c_int, (_word, _word, POINTER(_word))),
     ("axp_probe_read", c_int, (_word, _word, POINTER(_word))),
     ("axp_probe_write", c_int, (_word, _word, POINTER(_word))),
@@ -130,7 +128,7 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
 """Every function of ``axptr.h``: name, result, arguments."""
 
 _PRIVATE_PROTOTYPES = (
-    ("axp_bind_python", c_int, (c_void_p, _word)),
+    ("axp_bind_python", c_int, (c_void_p, _word, _word, _word)),
     ("axp_builtin_at", c_char_p, (c_uint32, c_void_p)),
 )
 """Those of ``builtins.h``."""

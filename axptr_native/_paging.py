@@ -39,7 +39,7 @@ def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, ov
     done, reached, retries = 0, 0, 0
     while True:
         error = fault_error(size, before=before + done)
-        if resolver is None or retries == _RETRIES:
+        if resolver is None or retries == _RETRIES or error.signal is None:
             raise error
         refused = resolver(error)
         if refused is not None:

@@ -135,7 +135,7 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer, *, release_gil: bool
 
     Raises:
         FaultError: Not all of it can be read.  The first ``transferred`` bytes of the buffer are what was read, the
-            rest is zeroed.
+            rest is zeroed; with reason OUT_OF_RANGE it is left alone.
         TypeError: ``buffer`` is not a writable buffer.
         BufferError: ``buffer`` is not contiguous.
 

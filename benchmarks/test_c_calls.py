@@ -27,7 +27,7 @@ SMALL = 64
 
 OPERATIONS = (
     ("memcpy_from", "axp_copy_from_user"),
-    ("memcpy_memchr", "axp_raw_string_from_user"),
+    ("strnlen_memcpy", "axp_strncpy_from_user"),
     ("memcpy_to", "axp_copy_to_user"),
     ("memmove", "axp_copy_in_user"),
     ("memset", "axp_fill_user"),

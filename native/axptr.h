@@ -128,15 +128,16 @@ AXP_API int axp_is_accessing(void);
  */
 AXP_API int axp_raw_copy_from_user(void *to, uintptr_t from, size_t size);
 
-/* The same, and on -EFAULT the rest of our buffer is zeroed.  Source: Linux copy_from_user. */
+/* The same, and after a fault the rest of our buffer is zeroed.  Source: Linux copy_from_user. */
 AXP_API int axp_copy_from_user(void *to, uintptr_t from, size_t size);
 
 /*
- * axp_raw_copy_from_user of a string that was measured before: length_out is the offset of the first zero
- * byte among those that were copied, or size.  The bytes that decide are the copied ones, and memory may have
- * changed since it was measured.
+ * Copies a string up to its zero byte, and at most limit bytes.  length_out is how many come before the zero
+ * byte; limit if none of them is zero.  The bytes that decide are the copied ones.  No page after the one
+ * that holds the zero byte is touched; behind it our buffer holds unspecified bytes, all limit of which may
+ * be written to.
  */
-AXP_API int axp_raw_string_from_user(void *to, uintptr_t from, size_t size, size_t *length_out);
+AXP_API int axp_strncpy_from_user(void *to, uintptr_t from, size_t limit, size_t *length_out);
 
 /* On -EFAULT exactly fault.transferred bytes were written and nothing beyond them was changed.  Source: Linux
  * copy_to_user. */
@@ -160,16 +161,6 @@ AXP_API int axp_fill_user(uintptr_t to, uint8_t byte, size_t size);
  * fault.transferred counts the bytes of whole elements before the fault.
  */
 AXP_API int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_out);
-
-/*
- * axp_strnlen_user of single bytes, which in the same attempt also copies a string that ends within room
- * bytes and on its first page: copied_out is its length then, or else 0.  The bytes that decide are the
- * copied ones.
- * AXP_SHORT_STRING is the room that is fastest.
- */
-#define AXP_SHORT_STRING 64
-AXP_API int axp_copy_short_string(void *to, size_t room, uintptr_t from, size_t limit, size_t *count_out,
-                                  size_t *copied_out);
 
 /* Offset of the first byte that is not zero; size if all are.  -EFAULT only if no such byte comes before the
  * fault. */
@@ -285,8 +276,8 @@ typedef struct axp_call {
     int32_t failed;        /* out: 0, or -EFAULT; else the function was not called */
 } axp_call;
 
-/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access; a size of 0 is -EINVAL.
- */
+/* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access.  To map or unmap nothing
+ * is -EINVAL; to protect or populate nothing succeeds. */
 
 #define AXP_MAP_SHARED 1   /* writes reach the file and other processes */
 #define AXP_MAP_FIXED 2    /* exactly at start, in place of what is there; otherwise start is a hint */

@@ -18,6 +18,7 @@
 /* Empty when all of it is zero. */
 typedef struct axp_bad_pages {
     uintptr_t not_canonical;        /* the lowest address that is known to be so; 0: none is */
+    uintptr_t lowest, extent;       /* no page lies below it, or starts further above it than that */
     uintptr_t pages[AXP_BAD_PAGES]; /* with their lowest bit set; 0: free */
 } axp_bad_pages;
 
@@ -32,6 +33,8 @@ static inline int axp_is_bad_page(const axp_bad_pages *bad, uintptr_t at)
 
     if (at >= bad->not_canonical && at < 0 - bad->not_canonical)
         return 1;
+    if (page - bad->lowest > bad->extent)
+        return 0;
     for (size_t nth = 0; nth < AXP_BAD_PAGE_PLACES; nth++) {
         uintptr_t known = bad->pages[axp_bad_page_place(page, nth)];
 
@@ -60,6 +63,14 @@ static inline void axp_add_bad_page(axp_bad_pages *bad, uintptr_t at, uint32_t r
         if (bad->not_canonical == 0 || distance < bad->not_canonical)
             bad->not_canonical = distance;
         return;
+    }
+    if (bad->lowest == 0) {
+        bad->lowest = page;
+    } else if (page < bad->lowest) {
+        bad->extent += bad->lowest - page;
+        bad->lowest = page;
+    } else if (page - bad->lowest > bad->extent) {
+        bad->extent = page - bad->lowest;
     }
     while (nth < AXP_BAD_PAGE_PLACES && bad->pages[axp_bad_page_place(page, nth)] != 0)
         nth++;

@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "page.h"
 #include "raw.h"
+#include "text.h"
 
 typedef struct batch_attempt batch_attempt;
 
@@ -181,29 +182,6 @@ RUN(scatter_any, ANY_SIZE, write_any)
 RUN(probe_any, ANY_SIZE, touch)
 RUN(nothing, 0, leave_alone)
 
-/* Copies bytes of one page, up to the first that is zero in the copy, and returns how many came before that.
- */
-static size_t copy_text(unsigned char *own, uintptr_t from, size_t size)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    size_t done = 0;
-
-    while (size - done >= sizeof(uint64_t)) {
-        uint64_t word = load64(from + done);
-
-        *(axp_any64 *)(own + done) = word;
-        if (((word - ones) & ~word & ones << 7) != 0) { /* one of its bytes is zero */
-            while (own[done] != 0)
-                done++;
-            return done;
-        }
-        done += sizeof(uint64_t);
-    }
-    while (done < size && (own[done] = load8(from + done)) != 0)
-        done++;
-    return done;
-}
-
 /* A string that is longer than what is left of our own buffer. */
 #define NO_ROOM (-2)
 
@@ -226,7 +204,7 @@ static int64_t copy_string(batch_attempt *batch, uint64_t address)
         if (batch->faults != 0 && axp_is_bad_page(&batch->bad, span->start))
             return -1;
         atomic_signal_fence(memory_order_seq_cst);
-        copied = copy_text(batch->own + done, span->start, size);
+        copied = axp_copy_text(batch->own + done, span->start, size);
         atomic_signal_fence(memory_order_seq_cst);
         if (copied < size)
             return (int64_t)(done + copied);
@@ -293,42 +271,37 @@ static size_t run_for(size_t size)
     }
 }
 
-int axp_gather_from_user(void *to, const uint64_t *addresses, size_t count, size_t size,
-                         const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
+static int copy_entries(uint32_t access, unsigned char *own, const uint64_t *addresses, size_t count,
+                        size_t size, const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
 {
-    static void (*const runs[])(axp_attempt *attempt) = {
-        nothing, gather8, gather16, gather32, gather64, gather_any,
+    static void (*const runs[2][6])(axp_attempt *attempt) = {
+        {nothing, gather8, gather16, gather32, gather64, gather_any},
+        {nothing, scatter8, scatter16, scatter32, scatter64, scatter_any},
     };
+    const int writes = access == AXP_WRITE;
     batch_attempt batch = {
         .addresses = addresses,
         .count = count,
         .size = size,
         .limits = limits,
-        .own = to,
-        .access = read_any,
+        .own = own,
+        .access = writes ? write_any : read_any,
         .ok = ok_out,
     };
 
-    return run_batch(&batch, AXP_READ, runs[run_for(size)], done_out);
+    return run_batch(&batch, access, runs[writes][run_for(size)], done_out);
+}
+
+int axp_gather_from_user(void *to, const uint64_t *addresses, size_t count, size_t size,
+                         const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
+{
+    return copy_entries(AXP_READ, to, addresses, count, size, limits, ok_out, done_out);
 }
 
 int axp_scatter_to_user(const uint64_t *addresses, const void *from, size_t count, size_t size,
                         const axp_batch_limits *limits, uint8_t *ok_out, size_t *done_out)
 {
-    static void (*const runs[])(axp_attempt *attempt) = {
-        nothing, scatter8, scatter16, scatter32, scatter64, scatter_any,
-    };
-    batch_attempt batch = {
-        .addresses = addresses,
-        .count = count,
-        .size = size,
-        .limits = limits,
-        .own = (unsigned char *)from,
-        .access = write_any,
-        .ok = ok_out,
-    };
-
-    return run_batch(&batch, AXP_WRITE, runs[run_for(size)], done_out);
+    return copy_entries(AXP_WRITE, (unsigned char *)from, addresses, count, size, limits, ok_out, done_out);
 }
 
 int axp_probe_many(const uint64_t *addresses, size_t count, size_t size, const axp_batch_limits *limits,

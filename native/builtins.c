@@ -7,6 +7,7 @@
 #include "builtins_body.h"
 
 axp_python axp_interpreter;
+static size_t state_offset; /* in a module object; PyModule_GetState would take 2 ns */
 
 static object *held(object *known)
 {
@@ -14,39 +15,46 @@ static object *held(object *known)
     return known;
 }
 
-static int set_fields(const axp_builtins *state, object *error, object *const *values)
+static object *virt_addr(const axp_builtins *state, uint64_t address)
 {
-    for (size_t i = 0; i < AXP_FAULT_FIELDS; i++)
-        if (values[i] == NULL || axp_interpreter.set_attribute(error, state->fault_fields[i], values[i]) != 0)
-            return -1;
-    return 0;
+    object *number = axp_interpreter.from_unsigned(address);
+    object *result;
+
+    if (number == NULL)
+        return NULL;
+    result = axp_interpreter.call_with(state->virt_addr, number, NULL);
+    axp_interpreter.release(number);
+    return result;
+}
+
+/* The value is NULL if making it has failed.  A new error's fields are empty, and nobody else has seen it:
+ * setting them as attributes would take 4 % of a fault. */
+static int set_field(const axp_builtins *state, object *error, axp_fault_field field, object *value)
+{
+    *(object **)((char *)error + state->fault_fields[field]) = value;
+    return value == NULL ? -1 : 0;
 }
 
 /* Does what FaultError.__init__ does: called as a function of Python, that takes as long as half a fault. */
 static object *fault_error(const axp_builtins *state, const axp_fault *fault, size_t size)
 {
     object *error = state->make_os_error(state->fault_error, state->no_arguments, NULL);
-    object *address = axp_interpreter.from_unsigned(fault->address);
-    object *values[AXP_FAULT_FIELDS] = {
-        address == NULL ? NULL : axp_interpreter.call_with(state->virt_addr, address, NULL),
-        held(state->accesses[fault->access]),
-        held(state->reasons[fault->reason]),
-        axp_interpreter.from_unsigned(fault->transferred),
-        axp_interpreter.from_unsigned(size),
-        fault->signal == 0 ? held(state->none) : axp_interpreter.from_signed(fault->signal),
-    };
 
-    if (error != NULL
-        && (state->init_os_error(error, state->bad_address, NULL) != 0
-            || set_fields(state, error, values) != 0)) {
+    if (error == NULL)
+        return NULL;
+    if (state->init_os_error(error, state->bad_address, NULL) != 0
+        || set_field(state, error, AXP_ADDRESS_FIELD, virt_addr(state, fault->address)) != 0
+        || set_field(state, error, AXP_ACCESS_FIELD, held(state->accesses[fault->access])) != 0
+        || set_field(state, error, AXP_REASON_FIELD, held(state->reasons[fault->reason])) != 0
+        || set_field(state, error, AXP_TRANSFERRED_FIELD, axp_interpreter.from_unsigned(fault->transferred))
+               != 0
+        || set_field(state, error, AXP_SIZE_FIELD, axp_interpreter.from_unsigned(size)) != 0
+        || set_field(state, error, AXP_SIGNAL_FIELD,
+                     fault->signal == 0 ? held(state->none) : axp_interpreter.from_signed(fault->signal))
+               != 0) {
         axp_interpreter.release(error);
-        error = NULL;
+        return NULL;
     }
-    if (address != NULL)
-        axp_interpreter.release(address);
-    for (size_t i = 0; i < AXP_FAULT_FIELDS; i++)
-        if (values[i] != NULL)
-            axp_interpreter.release(values[i]);
     return error;
 }
 
@@ -58,7 +66,7 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
     axp_take_fault(&fault);
     fault.transferred += before;
     error = fault_error(state, &fault, size);
-    if (error != NULL && axp_may_be_paged(state, fault.address)) {
+    if (error != NULL && fault.signal != 0 && axp_may_be_paged(state, fault.address)) {
         object *refused = axp_interpreter.call_with(state->resolve, error, NULL);
 
         axp_interpreter.release(error);
@@ -75,32 +83,8 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
     return NULL;
 }
 
-/* Module, name and arity, in the order of axp_builtins.functions. */
-/* clang-format off */
-#define FOR_EACH_BUILTIN(use)            \
-    use(uaccess, copy_from_user, 2)      \
-    use(uaccess, copy_from_user_into, 2) \
-    use(uaccess, copy_to_user, 2)        \
-    use(uaccess, get_user, 2)            \
-    use(uaccess, put_user, 3)            \
-    use(uaccess, strnlen_user, 2)        \
-    use(uaccess, strncpy_from_user, 2)   \
-    use(uaccess, find_in_user, 3)        \
-    use(uaccess, probe_read, 2)          \
-    use(uaccess, probe_write, 2)         \
-    use(guarded_view, read_item, 3)      \
-    use(atomics, load, 2)                \
-    use(atomics, store, 3)               \
-    use(atomics, exchange, 3)            \
-    use(atomics, compare_exchange, 4)    \
-    use(atomics, fetch_add, 3)           \
-    use(atomics, fetch_and, 3)           \
-    use(atomics, fetch_or, 3)            \
-    use(atomics, fetch_xor, 3)
-/* clang-format on */
-
 #define INDEX(module, name, arity) index_of_##name,
-enum { FOR_EACH_BUILTIN(INDEX) BUILTINS };
+enum { AXP_FOR_EACH_BUILTIN(INDEX) BUILTINS };
 _Static_assert(BUILTINS == AXP_BUILTINS, "the state has room for each");
 
 /* Inlined, so that the body is called directly. */
@@ -108,7 +92,7 @@ static inline __attribute__((always_inline)) object *run(object *self, object *c
                                                          ptrdiff_t count, object *names, axp_body *body,
                                                          ptrdiff_t arity, int index)
 {
-    const axp_builtins *state = axp_interpreter.module_state(self);
+    const axp_builtins *state = *(const axp_builtins *const *)((const char *)self + state_offset);
 
     if (count == arity && names == NULL) {
         object *result = body(state, arguments);
@@ -125,7 +109,7 @@ static inline __attribute__((always_inline)) object *run(object *self, object *c
         return run(self, arguments, count, names, axp_builtin_##name, arity, index_of_##name);          \
     }
 
-FOR_EACH_BUILTIN(DEFINE)
+AXP_FOR_EACH_BUILTIN(DEFINE)
 
 typedef object *entry_function(object *self, object *const *arguments, ptrdiff_t count, object *names);
 
@@ -134,7 +118,7 @@ typedef object *entry_function(object *self, object *const *arguments, ptrdiff_t
 static const struct {
     const char *name;
     entry_function *function;
-} builtins[] = {FOR_EACH_BUILTIN(ENTRY)};
+} builtins[] = {AXP_FOR_EACH_BUILTIN(ENTRY)};
 
 const char *axp_builtin_at(uint32_t index, uintptr_t *function_out)
 {
@@ -144,10 +128,11 @@ const char *axp_builtin_at(uint32_t index, uintptr_t *function_out)
     return builtins[index].name;
 }
 
-int axp_bind_python(const axp_python *functions, size_t size)
+int axp_bind_python(const axp_python *functions, size_t size, size_t state_size, size_t offset)
 {
-    if (size != sizeof axp_interpreter)
+    if (size != sizeof axp_interpreter || state_size != sizeof(axp_builtins))
         return -EINVAL;
     axp_interpreter = *functions;
+    state_offset = offset;
     return 0;
 }

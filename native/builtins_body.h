@@ -18,10 +18,17 @@ extern axp_python axp_interpreter;
 /* A builtin's work, on as many positional arguments as it takes. */
 typedef object *axp_body(const axp_builtins *state, object *const *arguments);
 
-/* Clears what error is set. */
-static inline object *axp_unusual(void)
+/*
+ * With an error set or not: what the interpreter refused is for the Python function to refuse in its own
+ * words.  All else comes from code of the caller's, an __index__ say, and comes out.
+ */
+static inline object *axp_unusual(const axp_builtins *state)
 {
-    axp_interpreter.clear_error();
+    if (axp_interpreter.error_occurred() != NULL) {
+        if (!axp_interpreter.error_matches(state->refusals))
+            return NULL;
+        axp_interpreter.clear_error();
+    }
     return AXP_UNUSUAL;
 }
 
@@ -49,27 +56,38 @@ static inline int axp_may_be_paged(const axp_builtins *state, uint64_t address)
  * somebody resolved it, so that the access has to go on. */
 object *axp_faulted(const axp_builtins *state, size_t size, size_t before);
 
-/* builtins_span.c */
-axp_body axp_builtin_copy_from_user;
-axp_body axp_builtin_copy_from_user_into;
-axp_body axp_builtin_copy_to_user;
-axp_body axp_builtin_strnlen_user;
-axp_body axp_builtin_strncpy_from_user;
-axp_body axp_builtin_find_in_user;
-axp_body axp_builtin_probe_read;
-axp_body axp_builtin_probe_write;
-axp_body axp_builtin_read_item;
+/* Module, name and arity, in the order of axp_builtins.functions. */
+/* clang-format off */
+#define AXP_FOR_EACH_BUILTIN(use)        \
+    use(uaccess, copy_from_user, 2)      \
+    use(uaccess, copy_from_user_into, 2) \
+    use(uaccess, copy_to_user, 2)        \
+    use(uaccess, get_user, 2)            \
+    use(uaccess, put_user, 3)            \
+    use(uaccess, strnlen_user, 2)        \
+    use(uaccess, strncpy_from_user, 2)   \
+    use(uaccess, find_in_user, 3)        \
+    use(uaccess, probe_read, 2)          \
+    use(uaccess, probe_write, 2)         \
+    use(guarded_view, read_item, 3)      \
+    use(atomics, load, 2)                \
+    use(atomics, store, 3)               \
+    use(atomics, exchange, 3)            \
+    use(atomics, compare_exchange, 4)    \
+    use(atomics, fetch_add, 3)           \
+    use(atomics, fetch_and, 3)           \
+    use(atomics, fetch_or, 3)            \
+    use(atomics, fetch_xor, 3)
+/* clang-format on */
 
-/* builtins_word.c */
-axp_body axp_builtin_get_user;
-axp_body axp_builtin_put_user;
-axp_body axp_builtin_load;
-axp_body axp_builtin_store;
-axp_body axp_builtin_exchange;
-axp_body axp_builtin_compare_exchange;
-axp_body axp_builtin_fetch_add;
-axp_body axp_builtin_fetch_and;
-axp_body axp_builtin_fetch_or;
-axp_body axp_builtin_fetch_xor;
+#define AXP_DECLARE(module, name, arity) axp_body axp_builtin_##name;
+AXP_FOR_EACH_BUILTIN(AXP_DECLARE)
+
+/* A body that is another one's with a certain operation. */
+#define AXP_BODY_WITH(name, body, operation)                                        \
+    object *axp_builtin_##name(const axp_builtins *state, object *const *arguments) \
+    {                                                                               \
+        return body(state, arguments, operation);                                   \
+    }
 
 #endif

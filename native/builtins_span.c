@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* builtins_span.c: the builtins that copy, scan and probe. */
+#include <string.h>
+
 #include "builtins_body.h"
 #include "guard.h"
 
@@ -9,6 +11,10 @@
 
 /* The faults of fresh memory are most of the time of a large copy; below this they are few. */
 #define LARGE ((size_t)4 << 20)
+
+/* A string goes to the stack first, for as long as that takes no longer than to measure it, and then to bytes
+ * of so many times the room, and again. */
+enum { FIRST_ROOM = 4096, GROWTH = 16 };
 
 #define WRITABLE 1 /* PyBUF_WRITABLE */
 
@@ -23,31 +29,25 @@ static void take_gil(void *thread)
         axp_interpreter.restore_thread(thread);
 }
 
-/* Reads size bytes, or of a string those before a zero byte that was not there when it was measured. */
-static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size, int is_string)
+static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size)
 {
-    size_t length = size;
     object *result = size > PTRDIFF_MAX ? NULL : axp_interpreter.bytes_from(NULL, (ptrdiff_t)size);
-    object *shorter = NULL;
     char *own;
     void *thread;
     int failed;
 
     if (result == NULL)
-        return axp_unusual();
+        return axp_unusual(state);
     own = axp_interpreter.bytes_start(result);
     thread = drop_gil(size);
     if (size >= LARGE)
         axp_prefer_large_pages((uintptr_t)own, size);
-    failed = is_string ? axp_raw_string_from_user(own, from, size, &length)
-                       : axp_raw_copy_from_user(own, from, size);
+    failed = axp_raw_copy_from_user(own, from, size);
     take_gil(thread);
-    if (failed == 0 && length == size)
-        return result;
     if (failed == 0)
-        shorter = axp_interpreter.bytes_from(own, (ptrdiff_t)length);
+        return result;
     axp_interpreter.release(result);
-    return failed == 0 ? shorter : axp_faulted(state, size, 0);
+    return axp_faulted(state, size, 0);
 }
 
 object *axp_builtin_copy_from_user(const axp_builtins *state, object *const *arguments)
@@ -56,8 +56,8 @@ object *axp_builtin_copy_from_user(const axp_builtins *state, object *const *arg
     size_t size;
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size))
-        return axp_unusual();
-    return read_bytes(state, from, size, 0);
+        return axp_unusual(state);
+    return read_bytes(state, from, size);
 }
 
 static object *copy_buffer(const axp_builtins *state, object *const *arguments, int flags)
@@ -69,7 +69,7 @@ static object *copy_buffer(const axp_builtins *state, object *const *arguments, 
     int failed;
 
     if (!axp_as_word(arguments[0], &user) || axp_interpreter.get_buffer(arguments[1], &own, flags) != 0)
-        return axp_unusual();
+        return axp_unusual(state);
     size = (size_t)own.size;
     thread = drop_gil(size);
     if (flags == WRITABLE)
@@ -91,65 +91,87 @@ object *axp_builtin_copy_to_user(const axp_builtins *state, object *const *argum
     return copy_buffer(state, arguments, 0);
 }
 
-/* What one attempt finds out: most strings are short, and then it is all. */
-typedef struct counted {
-    size_t count;
-    size_t before; /* what had been counted before the attempt that faulted */
-    size_t copied; /* all of a short string, or 0 */
-    char copy[AXP_SHORT_STRING];
-} counted;
-
-/* The GIL is kept for as long as it is for small copies: limits are large and strings short. */
-static int count_bytes(uintptr_t from, size_t limit, size_t room, counted *counted_out)
-{
-    size_t first = limit < DROP_GIL ? limit : DROP_GIL;
-    size_t rest;
-    void *thread;
-    int failed;
-
-    counted_out->before = 0;
-    if (axp_span_overflows(from, limit))
-        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-    failed = axp_copy_short_string(counted_out->copy, room, from, first, &counted_out->count,
-                                   &counted_out->copied);
-    if (failed || counted_out->count < first || first == limit)
-        return failed;
-    counted_out->before = first;
-    thread = drop_gil(DROP_GIL);
-    failed = axp_strnlen_user(from + first, 1, limit - first, &rest);
-    take_gil(thread);
-    counted_out->count = first + rest;
-    return failed;
-}
-
 object *axp_builtin_strnlen_user(const axp_builtins *state, object *const *arguments)
 {
     uintptr_t from;
-    size_t limit;
-    counted bytes;
+    size_t limit, first, count, before = 0;
+    void *thread;
+    int failed;
 
-    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
-        return axp_unusual();
-    if (count_bytes(from, limit, 0, &bytes) != 0)
-        return axp_faulted(state, limit, bytes.before);
-    return axp_interpreter.from_unsigned(bytes.count);
+    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit)
+        || axp_span_overflows(from, limit))
+        return axp_unusual(state);
+    /* The GIL is kept for as long as it is for small copies: limits are large and strings short. */
+    first = limit < DROP_GIL ? limit : DROP_GIL;
+    failed = axp_strnlen_user(from, 1, first, &count);
+    if (failed == 0 && count == first && first < limit) {
+        before = first;
+        thread = drop_gil(DROP_GIL);
+        failed = axp_strnlen_user(from + first, 1, limit - first, &count);
+        take_gil(thread);
+    }
+    return failed ? axp_faulted(state, limit, before) : axp_interpreter.from_unsigned(before + count);
+}
+
+/* Goes on with a string that was copied up to there, into bytes that grow: to measure it first would take
+ * half as long again. */
+static object *read_long_string(const axp_builtins *state, uintptr_t from, size_t limit, const char *start,
+                                size_t done)
+{
+    object *result = NULL;
+
+    for (size_t room = done; room < limit;) {
+        char *own;
+        void *thread;
+        size_t length;
+        int failed;
+
+        room = limit / GROWTH < room ? limit : GROWTH * room;
+        if (room > PTRDIFF_MAX)
+            break;
+        if (result == NULL) {
+            result = axp_interpreter.bytes_from(NULL, (ptrdiff_t)room);
+            if (result != NULL)
+                memcpy(axp_interpreter.bytes_start(result), start, done);
+        } else {
+            axp_interpreter.resize_bytes(&result, (ptrdiff_t)room); /* and sets it to NULL if that fails */
+        }
+        if (result == NULL)
+            return axp_unusual(state);
+        own = axp_interpreter.bytes_start(result);
+        thread = drop_gil(room - done);
+        if (room - done >= LARGE)
+            axp_prefer_large_pages((uintptr_t)own + done, room - done);
+        failed = axp_strncpy_from_user(own + done, from + done, room - done, &length);
+        take_gil(thread);
+        if (failed) {
+            axp_interpreter.release(result);
+            return axp_faulted(state, limit, done);
+        }
+        done += length;
+        if (done < room)
+            return axp_interpreter.resize_bytes(&result, (ptrdiff_t)done) == 0 ? result : axp_unusual(state);
+    }
+    if (result != NULL)
+        axp_interpreter.release(result);
+    return AXP_UNUSUAL;
 }
 
 object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *arguments)
 {
     uintptr_t from;
-    size_t limit;
-    counted bytes;
+    size_t limit, first, length;
+    char own[FIRST_ROOM];
 
-    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit))
-        return axp_unusual();
-    if (count_bytes(from, limit, AXP_SHORT_STRING, &bytes) != 0)
-        return axp_faulted(state, limit, bytes.before);
-    if (bytes.count == limit)
-        return AXP_UNUSUAL;
-    if (bytes.copied != bytes.count)
-        return read_bytes(state, from, bytes.count, 1);
-    return axp_interpreter.bytes_from(bytes.copy, (ptrdiff_t)bytes.copied);
+    if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit)
+        || axp_span_overflows(from, limit))
+        return axp_unusual(state);
+    first = limit < sizeof own ? limit : sizeof own;
+    if (axp_strncpy_from_user(own, from, first, &length) != 0)
+        return axp_faulted(state, limit, 0);
+    if (length < first || limit == 0)
+        return axp_interpreter.bytes_from(own, (ptrdiff_t)length);
+    return read_long_string(state, from, limit, own, length);
 }
 
 object *axp_builtin_find_in_user(const axp_builtins *state, object *const *arguments)
@@ -162,7 +184,7 @@ object *axp_builtin_find_in_user(const axp_builtins *state, object *const *argum
 
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &size)
         || axp_interpreter.get_buffer(arguments[2], &needle, 0) != 0)
-        return axp_unusual();
+        return axp_unusual(state);
     thread = drop_gil(size);
     failed = axp_find_in_user(from, size, needle.start, (size_t)needle.size, &found);
     take_gil(thread);
@@ -181,7 +203,7 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     int failed;
 
     if (!axp_as_word(arguments[0], &start) || !axp_as_word(arguments[1], &size))
-        return axp_unusual();
+        return axp_unusual(state);
     thread = drop_gil(size);
     failed = accessible(start, size, &found);
     take_gil(thread);
@@ -192,14 +214,16 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     return axp_interpreter.from_unsigned(found);
 }
 
-object *axp_builtin_probe_read(const axp_builtins *state, object *const *arguments)
-{
-    return probe(state, arguments, axp_probe_read);
-}
+AXP_BODY_WITH(probe_read, probe, axp_probe_read)
+AXP_BODY_WITH(probe_write, probe, axp_probe_write)
 
-object *axp_builtin_probe_write(const axp_builtins *state, object *const *arguments)
+/* Not isinstance(), which believes what an object says of itself; a slice has no subclasses. */
+static int is_slice(const axp_builtins *state, object *position)
 {
-    return probe(state, arguments, axp_probe_write);
+    object *type = axp_interpreter.type_of(position);
+
+    axp_interpreter.release(type);
+    return type == state->slice_type;
 }
 
 /* A byte or a slice of the size bytes at an address: (address, size, position). */
@@ -211,16 +235,16 @@ object *axp_builtin_read_item(const axp_builtins *state, object *const *argument
     uint8_t byte;
 
     if (!axp_as_word(arguments[0], &start) || !axp_as_word(arguments[1], &size) || size > PTRDIFF_MAX)
-        return axp_unusual();
-    if (axp_interpreter.is_instance(arguments[2], state->slice_type)) {
+        return axp_unusual(state);
+    if (is_slice(state, arguments[2])) {
         if (axp_interpreter.slice_unpack(arguments[2], &first, &last, &step) != 0)
-            return axp_unusual();
+            return axp_unusual(state);
         count = axp_interpreter.slice_adjust((ptrdiff_t)size, &first, &last, step);
-        return step == 1 ? read_bytes(state, start + (size_t)first, (size_t)count, 0) : AXP_UNUSUAL;
+        return step == 1 ? read_bytes(state, start + (size_t)first, (size_t)count) : AXP_UNUSUAL;
     }
     first = (ptrdiff_t)axp_interpreter.as_signed(arguments[2]);
     if (first == -1 && axp_interpreter.error_occurred() != NULL)
-        return axp_unusual();
+        return axp_unusual(state);
     if (first < 0)
         first += (ptrdiff_t)size;
     if (first < 0 || first >= (ptrdiff_t)size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* builtins_word.c: the builtins that access one word. */
 #include "builtins_body.h"
+#include "word.h"
 
 /* A value as memory has it. */
 typedef union word {
@@ -52,10 +53,10 @@ static void set_bits(word *value_out, size_t width, uint64_t bits)
     }
 }
 
-static object *object_of(const axp_builtins *state, const axp_word_type *type, const word *value)
+static object *object_of(const axp_builtins *state, const axp_word_type *type, uint64_t bits)
 {
-    uint64_t bits = bits_of(value, type->width);
     unsigned unused = 64 - 8 * type->width;
+    word value;
 
     switch (type->kind) {
     case AXP_SIGNED:
@@ -63,15 +64,22 @@ static object *object_of(const axp_builtins *state, const axp_word_type *type, c
     case AXP_UNSIGNED:
         return axp_interpreter.from_unsigned(bits);
     case AXP_FLOAT:
-        return axp_interpreter.from_double(type->width == sizeof(double) ? value->twice
-                                                                         : (double)value->single);
+        set_bits(&value, type->width, bits);
+        return axp_interpreter.from_double(type->width == sizeof(double) ? value.twice
+                                                                         : (double)value.single);
     case AXP_TRUTH:
         return axp_interpreter.from_truth(bits != 0);
     case AXP_BYTE:
-        return axp_interpreter.bytes_from((const char *)value, 1);
+        set_bits(&value, type->width, bits);
+        return axp_interpreter.bytes_from((const char *)&value, 1);
     default:
         return bits == 0 ? axp_none(state) : axp_interpreter.from_unsigned(bits);
     }
+}
+
+static object *object_in(const axp_builtins *state, const axp_word_type *type, const word *value)
+{
+    return object_of(state, type, bits_of(value, type->width));
 }
 
 /* Returns 0, with an error set or not, for what is not a number that fits. */
@@ -119,6 +127,18 @@ typedef int load_function(uintptr_t from, size_t width, void *value_out);
 typedef int store_function(uintptr_t to, size_t width, const void *value);
 typedef int update_function(uintptr_t at, size_t width, const void *operand, void *previous_out);
 
+object *axp_builtin_get_user(const axp_builtins *state, object *const *arguments)
+{
+    uintptr_t from;
+    const axp_word_type *type = typed_address(state, arguments, &from);
+    uint64_t bits;
+
+    if (type == NULL)
+        return axp_unusual(state);
+    return axp_load_number(from, type->width, &bits) ? axp_faulted(state, type->width, 0)
+                                                     : object_of(state, type, bits);
+}
+
 static object *load_with(const axp_builtins *state, object *const *arguments, load_function *load)
 {
     uintptr_t from;
@@ -126,9 +146,9 @@ static object *load_with(const axp_builtins *state, object *const *arguments, lo
     word value;
 
     if (type == NULL)
-        return axp_unusual();
+        return axp_unusual(state);
     return load(from, type->width, &value) ? axp_faulted(state, type->width, 0)
-                                           : object_of(state, type, &value);
+                                           : object_in(state, type, &value);
 }
 
 static object *store_with(const axp_builtins *state, object *const *arguments, store_function *store)
@@ -138,41 +158,28 @@ static object *store_with(const axp_builtins *state, object *const *arguments, s
     word value;
 
     if (type == NULL || !as_value(arguments[2], type, &value))
-        return axp_unusual();
+        return axp_unusual(state);
     return store(to, type->width, &value) ? axp_faulted(state, type->width, 0) : axp_none(state);
 }
 
-object *axp_builtin_get_user(const axp_builtins *state, object *const *arguments)
+static object *updated(const axp_builtins *state, const axp_word_type *type, uintptr_t at,
+                       const word *operand, update_function *update)
 {
-    return load_with(state, arguments, axp_load);
+    word previous;
+
+    return update(at, type->width, operand, &previous) ? axp_faulted(state, type->width, 0)
+                                                       : object_in(state, type, &previous);
 }
 
-object *axp_builtin_put_user(const axp_builtins *state, object *const *arguments)
-{
-    return store_with(state, arguments, axp_store);
-}
-
-object *axp_builtin_load(const axp_builtins *state, object *const *arguments)
-{
-    return load_with(state, arguments, axp_atomic_load);
-}
-
-object *axp_builtin_store(const axp_builtins *state, object *const *arguments)
-{
-    return store_with(state, arguments, axp_atomic_store);
-}
-
-object *axp_builtin_exchange(const axp_builtins *state, object *const *arguments)
+static object *exchange_with(const axp_builtins *state, object *const *arguments, update_function *exchange)
 {
     uintptr_t at;
     const axp_word_type *type = typed_address(state, arguments, &at);
-    word value, previous;
+    word value;
 
     if (type == NULL || !as_value(arguments[2], type, &value))
-        return axp_unusual();
-    if (axp_atomic_exchange(at, type->width, &value, &previous) != 0)
-        return axp_faulted(state, type->width, 0);
-    return object_of(state, type, &previous);
+        return axp_unusual(state);
+    return updated(state, type, at, &value, exchange);
 }
 
 object *axp_builtin_compare_exchange(const axp_builtins *state, object *const *arguments)
@@ -182,10 +189,10 @@ object *axp_builtin_compare_exchange(const axp_builtins *state, object *const *a
     word expected, desired, previous;
 
     if (type == NULL || !as_value(arguments[2], type, &expected) || !as_value(arguments[3], type, &desired))
-        return axp_unusual();
+        return axp_unusual(state);
     if (axp_atomic_compare_exchange(at, type->width, &expected, &desired, &previous) != 0)
         return axp_faulted(state, type->width, 0);
-    return object_of(state, type, &previous);
+    return object_in(state, type, &previous);
 }
 
 /* The operand is taken modulo 2 to the power of the type's bits. */
@@ -193,36 +200,23 @@ static object *fetch_with(const axp_builtins *state, object *const *arguments, u
 {
     uintptr_t at;
     const axp_word_type *type = typed_address(state, arguments, &at);
-    word operand, previous;
+    word operand;
     uint64_t bits;
 
     if (type == NULL || (type->kind != AXP_SIGNED && type->kind != AXP_UNSIGNED))
-        return axp_unusual();
+        return axp_unusual(state);
     bits = axp_interpreter.as_masked(arguments[2]);
     if (bits == UINT64_MAX && axp_interpreter.error_occurred() != NULL)
-        return axp_unusual();
+        return axp_unusual(state);
     set_bits(&operand, type->width, bits);
-    if (fetch(at, type->width, &operand, &previous) != 0)
-        return axp_faulted(state, type->width, 0);
-    return object_of(state, type, &previous);
+    return updated(state, type, at, &operand, fetch);
 }
 
-object *axp_builtin_fetch_add(const axp_builtins *state, object *const *arguments)
-{
-    return fetch_with(state, arguments, axp_atomic_fetch_add);
-}
-
-object *axp_builtin_fetch_and(const axp_builtins *state, object *const *arguments)
-{
-    return fetch_with(state, arguments, axp_atomic_fetch_and);
-}
-
-object *axp_builtin_fetch_or(const axp_builtins *state, object *const *arguments)
-{
-    return fetch_with(state, arguments, axp_atomic_fetch_or);
-}
-
-object *axp_builtin_fetch_xor(const axp_builtins *state, object *const *arguments)
-{
-    return fetch_with(state, arguments, axp_atomic_fetch_xor);
-}
+AXP_BODY_WITH(put_user, store_with, axp_store)
+AXP_BODY_WITH(load, load_with, axp_atomic_load)
+AXP_BODY_WITH(store, store_with, axp_atomic_store)
+AXP_BODY_WITH(exchange, exchange_with, axp_atomic_exchange)
+AXP_BODY_WITH(fetch_add, fetch_with, axp_atomic_fetch_add)
+AXP_BODY_WITH(fetch_and, fetch_with, axp_atomic_fetch_and)
+AXP_BODY_WITH(fetch_or, fetch_with, axp_atomic_fetch_or)
+AXP_BODY_WITH(fetch_xor, fetch_with, axp_atomic_fetch_xor)

@@ -49,11 +49,12 @@ static void (*const entries[AXP_CHAIN_ENTRIES])(int signal, siginfo_t *info, voi
     on_signal_0, on_signal_1, on_signal_2, on_signal_3, on_signal_4, on_signal_5, on_signal_6, on_signal_7,
 };
 
-/* Which entry of ours an action is, or -1. */
+/* Which entry of ours an action is, or -1.  signal(), which puts back what it has returned, leaves SA_SIGINFO
+ * out. */
 static int entry_of(const struct sigaction *action)
 {
     for (int entry = 0; entry < AXP_CHAIN_ENTRIES; entry++)
-        if (action->sa_flags & SA_SIGINFO && action->sa_sigaction == entries[entry])
+        if (action->sa_sigaction == entries[entry])
             return entry;
     return -1;
 }
@@ -90,7 +91,8 @@ static int take_over(int signal)
         return -EAGAIN;
     failed = sigaction(signal, NULL, &top);
     if (failed == 0 && entry_of(&top) >= 0 && !axp_is_action_set_here(&top)) {
-        failed = axp_set_action(signal, &top, &replaced);
+        failed =
+            put_on_top(signal, (unsigned)entry_of(&top), &replaced); /* flags and mask are not ours either */
         if (failed == 0 && replaced.sa_handler != top.sa_handler)
             top = replaced;
     }
@@ -189,7 +191,7 @@ int axp_handler_at(int signal, uint32_t depth, axp_handler *handler_out)
         .address = at.sa_handler == SIG_IGN   ? 1
                    : at.sa_handler == SIG_DFL ? 0
                                               : (uintptr_t)at.sa_sigaction,
-        .ours = entry_of(&at) >= 0,
+        .ours = entry_of(&at) >= 0 && at.sa_flags & SA_SIGINFO, /* else it is told nothing of the fault */
         .flags = at.sa_flags,
     };
     return 0;

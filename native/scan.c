@@ -121,39 +121,12 @@ static void find_zero64(axp_attempt *attempt)
     find_zero_element(attempt, 8);
 }
 
-typedef struct string_attempt {
-    scan_attempt scan; /* first: run() gets a pointer to it */
-    unsigned char *own;
-    size_t room;
-    volatile size_t copied;
-} string_attempt;
-
-/* What is looked at first is what was copied, so that nothing can change in between. */
-static void find_zero_and_copy(axp_attempt *attempt)
-{
-    string_attempt *string = (string_attempt *)attempt;
-    const axp_span *span = &attempt->span;
-    size_t size = axp_within_page(span->start, span->size < string->room ? span->size : string->room);
-    const unsigned char *zero;
-
-    if (size == AXP_SHORT_STRING) /* a constant: no call */
-        axp_raw_read(string->own, span->start, AXP_SHORT_STRING);
-    else
-        axp_raw_read(string->own, span->start, size);
-    zero = memchr(string->own, 0, size);
-    if (zero == NULL)
-        find_zero_at_once(attempt);
-    else
-        string->copied = string->scan.found = (size_t)(zero - string->own);
-}
-
 static int run_and_report(scan_attempt *scan)
 {
     if (axp_guarded(&scan->attempt) == 0)
         return 0;
-    if (scan->attempt.run == find_zero_at_once || scan->attempt.run == find_zero_and_copy) {
+    if (scan->attempt.run == find_zero_at_once) {
         scan->attempt.run = find_zero_byte;
-        scan->found = scan->attempt.span.size; /* the copy of what was found may be what faulted */
         if (axp_guarded(&scan->attempt) == 0)
             return 0;
     }
@@ -191,28 +164,6 @@ int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t *count_o
         result = run_and_report(&scan);
     if (result == 0)
         *count_out = scan.found / width;
-    return result;
-}
-
-int axp_copy_short_string(void *to, size_t room, uintptr_t from, size_t limit, size_t *count_out,
-                          size_t *copied_out)
-{
-    string_attempt string;
-    int result = 0;
-
-    axp_prepare(&string.scan.attempt, from, limit, AXP_READ, find_zero_and_copy);
-    string.scan.found = limit;
-    string.own = to;
-    string.room = room;
-    string.copied = 0;
-    if (axp_span_overflows(from, limit))
-        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
-    if (limit != 0)
-        result = run_and_report(&string.scan);
-    if (result == 0) {
-        *count_out = string.scan.found;
-        *copied_out = string.copied;
-    }
     return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include "guard.h"
 #include "raw.h"
+#include "word.h"
 
 typedef struct word_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
@@ -133,14 +134,32 @@ static int run_and_report(word_attempt *word, const void *operand, void *seen_ou
     return 0;
 }
 
-int axp_load(uintptr_t from, size_t width, void *value_out)
+int axp_load_number(uintptr_t from, size_t width, uint64_t *number_out)
 {
     word_attempt word;
 
+    if (axp_span_overflows(from, width))
+        return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
     axp_prepare(&word.attempt, from, width, AXP_READ, load);
     if (is_misaligned(&word.attempt.span))
         word.attempt.run = load_misaligned;
-    return run_and_report(&word, NULL, value_out);
+    if (axp_guarded(&word.attempt) != 0)
+        return axp_report(&word.attempt.fault);
+    *number_out = word.seen;
+    return 0;
+}
+
+int axp_load(uintptr_t from, size_t width, void *value_out)
+{
+    uint64_t seen;
+    int failed;
+
+    if (!is_width(width))
+        return -EINVAL;
+    failed = axp_load_number(from, width, &seen);
+    if (failed == 0)
+        put_number(value_out, width, seen);
+    return failed;
 }
 
 int axp_store(uintptr_t to, size_t width, const void *value)
@@ -157,7 +176,7 @@ static int run_atomic(word_attempt *word, const void *operand, void *seen_out)
 {
     const axp_span *span = &word->attempt.span;
 
-    if (is_width(span->size) && is_misaligned(span))
+    if (is_width(span->size) && is_misaligned(span) && !axp_span_overflows(span->start, span->size))
         return axp_refuse(span->start, span->access, AXP_MISALIGNED);
     return run_and_report(word, operand, seen_out);
 }

@@ -97,15 +97,15 @@ def ends(code: str, returncode: int, tmp_path: Path, *arguments: object) -> Outc
 
 
 def compile_hostile(folder: Path) -> Path:
-    """Compile tests/native/hostile.c and return the library; skip where there is no compiler."""
+    """Compile what is in tests/native and return the library; skip where there is no compiler."""
     import pytest  # here, so that a child does not pay for it
 
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("there is no C compiler: cc, gcc or clang")
     library = folder / "libhostile.so"
-    source = Path(__file__).parent / "native" / "hostile.c"
-    command = [compiler, "-O1", "-w", "-shared", "-fPIC", "-pthread", "-o", str(library), str(source), "-lm"]
+    sources = sorted(map(str, (Path(__file__).parent / "native").glob("*.c")))
+    command = [compiler, "-O1", "-w", "-shared", "-fPIC", "-pthread", "-o", str(library), *sources, "-lm"]
     subprocess.run(command, check=True, timeout=60)
     return library
 

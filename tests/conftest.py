@@ -53,5 +53,5 @@ def disk(space: AddrSpace) -> Disk:
 
 @pytest.fixture(scope="session")
 def hostile_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of ``native/hostile.c``, compiled."""
+    """The path of what is in ``native``, compiled."""
     return compile_hostile(tmp_path_factory.mktemp("native"))

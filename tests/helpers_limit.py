@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers_memory import READ
-from helpers_space import NONE, RW, at
+from helpers_space import NONE, RW, at, uncollected
 
 from axptr_native import PAGE_SIZE, AddrSpace, MappingFlags
 from axptr_native._memory import map_memory, protect_memory, unmap_memory
-from axptr_native._native import fault_error, lib
+from axptr_native._native import MAP_SHARED, fault_error, lib
 
 MOST = int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
 """Mappings up to which one may be split.  mmap goes one further."""
@@ -43,6 +43,21 @@ class Pressure:
     @contextmanager
     def leaving(self, room: int) -> Iterator[None]:
         """Leave just so many mappings for the time of a block."""
+        with uncollected():
+            self._take_all_but(max(room, 0))
+            # Shared: the system never joins it with a neighbour.
+            extra = map_memory(PAGE_SIZE, READ, options=MAP_SHARED) if room < 0 else None
+            try:
+                yield
+            finally:
+                if extra is not None:
+                    unmap_memory(extra, PAGE_SIZE)
+                self._give_back(self._standing, self._next - self._standing)
+                self._next = self._standing
+                for number in range(_SINGLES):
+                    self._give_back(self._single(number), PAGE_SIZE)
+
+    def _take_all_but(self, room: int) -> None:
         taken = _SINGLES // 2
         for number in range(taken):
             assert self._take(self._single(number)), "the process needs more mappings than the distance to the limit"
@@ -52,16 +67,6 @@ class Pressure:
             taken += 1
         for number in range(room):
             self._give_back(self._single(number), PAGE_SIZE)
-        extra = map_memory(PAGE_SIZE, READ) if room < 0 else None
-        try:
-            yield
-        finally:
-            if extra is not None:
-                unmap_memory(extra, PAGE_SIZE)
-            self._give_back(self._standing, self._next - self._standing)
-            self._next = self._standing
-            for number in range(_SINGLES):
-                self._give_back(self._single(number), PAGE_SIZE)
 
     def _single(self, number: int) -> int:
         return self._start + (4 * number + 1) * PAGE_SIZE

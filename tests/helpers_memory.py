@@ -3,9 +3,11 @@
 
 import contextlib
 import ctypes
+import mmap
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -96,6 +98,16 @@ def gap_memory(kind: Ending | str) -> Iterator[Gap]:
         if kind == READ_ONLY:
             check_status(lib.axp_protect(region.edge, 2 * PAGE_SIZE, READ))
         yield Gap(region.start, region.edge, resume, region.end, ending.value)
+
+
+@contextlib.contextmanager
+def mapped_file(content: bytes, access: int = mmap.ACCESS_WRITE) -> Iterator[tuple[IO[bytes], mmap.mmap]]:
+    """Give a file of ``content``, and its mapping."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=access) as mapping:
+            yield file, mapping
 
 
 def fault_of(run: Callable[[], object], told: str) -> FaultError:

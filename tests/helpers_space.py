@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Address spaces under test: what is in them, pagers that remember, and threads that report."""
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,21 @@ def spaced(pages: int = 8) -> Iterator[AddrSpace]:
     """Give a space of some pages."""
     with AddrSpace(pages * PAGE_SIZE) as space:
         yield space
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Have the garbage collector wait for the end of a block.
+
+    It would unmap the spaces and close the files that are garbage, of other tests too, while they are counted.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Disk:

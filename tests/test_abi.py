@@ -230,7 +230,6 @@ def python_constants() -> dict[str, int]:
     named = {
         "AXP_ABI_VERSION": _native.ABI_VERSION,
         "AXP_FAULTS_KEPT": _native.FAULTS_KEPT,
-        "AXP_SHORT_STRING": _native.SHORT_STRING,
         **{f"AXP_RESULT_{kind.upper()}": number for number, kind in enumerate(_native.RESULTS)},
         **{f"AXP_{reason.name}": reason.value for reason in FaultReason},
         **{f"AXP_{flag.name}": int(flag) for flag in MappingFlags},

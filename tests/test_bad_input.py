@@ -169,8 +169,13 @@ def test_sizes_that_leave_the_address_space_are_refused() -> None:
             assert (error.reason, error.signal) == (FaultReason.OUT_OF_RANGE, None), name
             assert error.access == access
     for width, ctype in ((2, ctypes.c_uint16), (4, ctypes.c_uint32), (8, ctypes.c_uint64)):
-        error = fault_of(partial(uaccess.get_user, 2**64 - width + 1, ctype), f"{width} bytes")
-        assert (error.reason, error.address) == (FaultReason.OUT_OF_RANGE, 2**64 - width + 1)
+        for load in (uaccess.get_user, atomics.load):
+            error = fault_of(partial(load, 2**64 - width + 1, ctype), f"{load.__name__} of {width} bytes")
+            assert (error.reason, error.address) == (FaultReason.OUT_OF_RANGE, 2**64 - width + 1)
+    for address in (-1, 2**64 - 63, 2**64):
+        buffer = bytearray(b"\xaa" * 64)
+        fault_of(partial(uaccess.copy_from_user_into, address, buffer), f"into a buffer, from {address:#x}")
+        assert buffer == b"\xaa" * 64
 
 
 def test_copy_in_user_refuses_each_side_that_leaves_the_address_space() -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from child import clean_environment, run, run_command
@@ -113,6 +114,81 @@ def test_every_builtin_of_the_library_is_used() -> None:
     assert inspect.isbuiltin(guarded_view.read_item)
     assert _builtins._maker is not None
     assert all(_builtins._maker.state.functions)
+
+
+class SaysItIsASlice:
+    """Not a slice, whatever ``isinstance`` says."""
+
+    __slots__ = ()
+    __class__: Any = slice
+
+
+def test_what_only_says_that_it_is_a_slice_is_none() -> None:
+    """A position is a slice by its type alone, and an index otherwise."""
+    view: Any = GuardedView(b"text")
+    for position in (SaysItIsASlice(), Mock(spec=slice)):
+        assert isinstance(position, slice)
+        with pytest.raises((TypeError, AttributeError)):
+            view[position]
+
+
+class Interrupting:
+    """Code of the caller's that runs within a call, and is interrupted."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __index__(self) -> int:
+        self.calls += 1
+        raise KeyboardInterrupt
+
+    def __float__(self) -> float:
+        raise KeyboardInterrupt
+
+
+INTERRUPTED: dict[str, Callable[[Any], Any]] = {
+    "address": lambda value: uaccess.copy_from_user(value, 16),
+    "size": lambda value: uaccess.strnlen_user(HERE, value),
+    "put_user": lambda value: uaccess.put_user(HERE + 32, ctypes.c_int, value),
+    "put_user float": lambda value: uaccess.put_user(HERE + 32, ctypes.c_double, value),
+    "fetch_add": lambda value: atomics.fetch_add(HERE + 32, ctypes.c_int, value),
+    "compare_exchange": lambda value: atomics.compare_exchange(HERE + 32, ctypes.c_int, value, 1),
+    "item": lambda value: GuardedView(own)[value],
+    "slice": lambda value: GuardedView(own)[value:8],
+}
+
+
+@pytest.mark.parametrize("call", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_what_the_caller_s_own_code_raises_comes_out(call: Callable[[Any], Any]) -> None:
+    """A KeyboardInterrupt in an ``__index__`` or a ``__float__`` is the caller's, and that code does not run again."""
+    value = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        call(value)
+    assert value.calls <= 1
+
+
+@needs_builtins
+@pytest.mark.parametrize("call", ["copy_from_user(8, 16)", "get_user(8, ctypes.c_uint64)"])
+def test_a_fault_without_memory_for_its_exception_is_a_memory_error(call: str, tmp_path: Path) -> None:
+    """Whichever allocation fails on the way to a FaultError, it is that or a MemoryError that comes out."""
+    pytest.importorskip("_testcapi", reason="this interpreter cannot simulate that memory runs out")
+    code = f"""
+        import _testcapi, ctypes
+        from axptr_native import FaultError
+        from axptr_native.uaccess import copy_from_user, get_user
+        raised = []
+        for successes in range(24):
+            try:
+                _testcapi.set_nomemory(successes, successes + 1)
+                {call}
+            except BaseException as error:
+                found = error
+            finally:
+                _testcapi.remove_mem_hooks()
+            raised.append(type(found).__name__)
+        print(*sorted(set(raised)))
+        """
+    assert run(code, cwd=tmp_path).stdout == "FaultError MemoryError\n"
 
 
 @needs_builtins

@@ -2,10 +2,12 @@
 """Whoever installs a handler, and whenever: guarded accesses still become FaultError."""
 
 import itertools
+import signal
+import textwrap
 from pathlib import Path
 
 import pytest
-from child import Outcome, check, fork_outcomes, run
+from child import Outcome, check, ends, fork_outcomes, run
 
 SIGNALS = ("SIGSEGV", "SIGBUS")
 DISPOSITIONS = ("signal.SIG_DFL", "signal.SIG_IGN", "lambda number, frame: None")
@@ -100,6 +102,51 @@ def test_a_disposition_set_later_changes_no_guarded_fault(
     faults_are_caught(
         f"import axptr_native\nsignal.signal(signal.{name}, {disposition})\n{again}\nguarded_faults()", tmp_path
     )
+
+
+def test_who_puts_us_back_by_the_old_function_does_not_put_us_below_ourselves(tmp_path: Path) -> None:
+    """After ``signal(SIGSEGV, signal(SIGSEGV, f))`` in C we are in the chain once, and a crash is still reported."""
+    code = """
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+        faulthandler.enable()
+        import axptr_native
+        for _ in range(3):
+            libc.signal(signal.SIGSEGV, libc.signal(signal.SIGSEGV, None))
+            wait_until_on_top()
+            guarded_fault(signal.SIGSEGV)
+        handlers = axptr_native.handlers.status()[signal.SIGSEGV].handlers
+        print([handler.ours for handler in handlers].count(True), flush=True)
+        unguarded_fault(signal.SIGSEGV)
+        """
+    outcome = ends(textwrap.dedent(code), -signal.SIGSEGV, tmp_path)
+    assert outcome.stdout == "1\n"
+    assert outcome.banners == 1
+
+
+@pytest.mark.parametrize("change", ["action.mask[0] |= 1 << signal.SIGUSR1 - 1", "action.flags &= ~SA_NODEFER"])
+def test_who_changes_how_we_are_called_changes_no_guarded_fault(change: str, tmp_path: Path) -> None:
+    """An action that is set again with other signals blocked blocks none after a fault."""
+    code = f"""
+        SA_NODEFER = 0x40000000
+
+        class Action(ctypes.Structure):
+            _fields_ = (("handler", ctypes.c_void_p), ("mask", ctypes.c_uint64 * 16), ("flags", ctypes.c_int),
+                        ("restorer", ctypes.c_void_p))
+
+        import axptr_native
+        libc, action = ctypes.CDLL(None), Action()
+        for _ in range(3):
+            assert libc.sigaction(signal.SIGSEGV, None, ctypes.byref(action)) == 0
+            {change}
+            assert libc.sigaction(signal.SIGSEGV, ctypes.byref(action), None) == 0
+            for _ in range(3):
+                guarded_fault(signal.SIGSEGV)
+                assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+            ticks = time.clock_gettime_ns(6)  # CLOCK_MONOTONIC_COARSE
+            wait_for(lambda: time.clock_gettime_ns(6) != ticks, "the clock stands still")
+        """
+    faults_are_caught("import ctypes, time" + textwrap.dedent(code), tmp_path)
 
 
 @pytest.mark.parametrize("disposition", DISPOSITIONS, ids=["default", "ignore", "python"])

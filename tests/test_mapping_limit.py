@@ -7,6 +7,7 @@ The second half of this file runs in a child, whose mappings are taken all but a
 import ctypes
 import errno
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +15,25 @@ from pathlib import Path
 import pytest
 from child import check, run
 from helpers_limit import MOST, ROOMS, STEADY, Pressure, hardware
-from helpers_memory import READ, pattern
+from helpers_memory import READ, WRITE, pattern
 from helpers_space import NONE, RW, Disk, at
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from test_aspace_model import Spaces
 
-from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, UserPtr, uaccess
+from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserPtr, uaccess
 
-pytestmark = pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up")
+pytestmark = [
+    pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up"),
+    pytest.mark.skipif(
+        "asan" in os.environ.get("LD_PRELOAD", ""),
+        reason="the sanitizer's malloc needs mappings of its own",
+    ),
+]
 
 DONE, REFUSED = "done", "ENOMEM, nothing changed"
+Pages = dict[int, tuple[MappingFlags, bytes]]
 
 
 def in_child(call: str, tmp_path: Path) -> str:
@@ -147,21 +155,33 @@ OPERATIONS: dict[str, Callable[[Subject], object]] = {
 }
 
 
+def failure(operation: Callable[[Subject], object], subject: Subject) -> tuple[int | None, str] | None:
+    """Return how an operation failed, or None.
+
+    Not the error: with the caller's frame it would be a cycle, and the space garbage that keeps its addresses.
+    """
+    try:
+        operation(subject)
+    except FaultError as error:
+        return getattr(error.__cause__, "errno", None), repr(error.__cause__)
+    except OSError as error:
+        return error.errno, repr(error)
+    return None
+
+
 def outcome(operation: Callable[[Subject], object], room: int, pressure: Pressure, expected: list[object]) -> str:
     """Return how an operation ends when so many mappings are left."""
     subject = Subject()
     try:
-        before, error = subject.seen(), None
+        before = subject.seen()
         with pressure.leaving(room):
-            try:
-                operation(subject)
-            except OSError as caught:
-                error = caught.__cause__ if isinstance(caught, FaultError) else caught
-        if error is None:
+            failed = failure(operation, subject)
+        if failed is None:
             found = [subject.seen(), subject.contents()]
             return DONE if found == expected else f"done wrong: {found[0]}"
-        if not isinstance(error, OSError) or error.errno != errno.ENOMEM:
-            return repr(error)
+        number, words = failed
+        if number != errno.ENOMEM:
+            return words
         if subject.seen() != before:
             return f"changed: {before} {subject.seen()}"
         operation(subject)
@@ -201,39 +221,51 @@ class SpacesAtTheLimit(Spaces):
 
     def outcome(self, act: Callable[[], object]) -> object:
         """Return what an operation returns in the end, or its error."""
-        before, evicted = self.unpaged(), self.space.paging.pages_out
+        before, evicted = (self.space.areas(), self.unpaged()), self.space.paging.pages_out
+        written = range(0)
         with self.pressure.leaving(self.room):
             try:
                 return act()
             except FaultError as error:
-                cause = error.__cause__
+                cause, at = error.__cause__, error.address - self.space.base
                 if cause is None:
-                    return error.reason, error.address - self.space.base, error.transferred, error.access
+                    return error.reason, at, error.transferred, error.access
+                if error.access is WRITE:
+                    written = range(at - error.transferred, at)
             except OSError as error:
                 cause = error
         assert isinstance(cause, OSError)
-        assert self.unpaged() == before
+        outside, inside = cut(self.unpaged(), written)
+        assert (self.space.areas(), outside) == (before[0], cut(before[1], written)[0])
         evicted = self.space.paging.pages_out - evicted
         again = super().outcome(act)
+        assert cut(self.unpaged(), written)[1] == inside
         if cause.errno != errno.ENOMEM or again == errno.ENOMEM:  # an error of its own: of a hole, say
             assert again == cause.errno
             return again
         type(self).limited += 1
         return again + evicted if isinstance(again, int) else again  # those that were evicted before stayed out
 
-    def unpaged(self) -> object:
-        """Return the areas, and what the hardware says of pages that cannot come and go."""
+    def unpaged(self) -> Pages:
+        """Return what the hardware says of pages that cannot come and go."""
         pages = enumerate(hardware(self.space))
-        return self.space.areas(), [
-            page for number, page in pages if not getattr(self.model.get(number), "paged", False)
-        ]
+        return {number: page for number, page in pages if not getattr(self.model.get(number), "paged", False)}
+
+
+def cut(pages: Pages, span: range) -> tuple[Pages, dict[int, bytes]]:
+    """Return the pages without the bytes of a span, and those bytes."""
+    outside, inside = {}, {}
+    for number, (flags, data) in pages.items():
+        low, high = (min(max(end - number * PAGE_SIZE, 0), PAGE_SIZE) for end in (span.start, span.stop))
+        outside[number], inside[number] = (flags, data[:low] + data[high:]), data[low:high]
+    return outside, inside
 
 
 def walk_at_random() -> None:
     """Run the model at the limit, and print how often that was felt."""
     SpacesAtTheLimit.pressure = Pressure()
     # To explain a failure hypothesis would note every line, for which there is no memory.
-    chosen = settings(Spaces.TestCase.settings, max_examples=40, phases=[Phase.generate, Phase.shrink])
+    chosen = settings(Spaces.TestCase.settings, max_examples=120, phases=[Phase.generate, Phase.shrink])
     run_state_machine_as_test(SpacesAtTheLimit, settings=chosen)
     print(SpacesAtTheLimit.limited)
 
@@ -304,20 +336,20 @@ def reason(address: int) -> FaultReason | None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_is_done_or_changes_nothing(operation: str, outcomes: dict[str, dict[str, str]]) -> None:
-    """With few mappings left it is done, or ENOMEM and changes no area, byte or access; with some more it is done."""
-    # Not that it is refused below a number of mappings: the interpreter may free or merge one of its own meanwhile.
+    """With few mappings left it is ENOMEM and changes no area, byte or access, and with some more it is done."""
     found = [outcomes[operation][str(room)] for room in ROOMS]
-    assert set(found) <= {REFUSED, DONE}
+    refused = found.count(REFUSED)
+    assert found == [REFUSED] * refused + [DONE] * (len(ROOMS) - refused)
     assert found[-1] == DONE
 
 
 def test_what_splits_a_mapping_feels_the_limit(outcomes: dict[str, dict[str, str]]) -> None:
-    """Whatever needs two more mappings, and everything that maps, is refused somewhere near the limit."""
+    """Whatever needs two more mappings is refused while there is one, and everything that maps where mmap fails."""
     names = [name for name in OPERATIONS if name.split()[0] in ("protect", "evict", "populate", "get", "read", "write")]
     for name in (name for name in names if name.partition(" ")[2].startswith("the middle")):
-        assert REFUSED in outcomes[name].values(), name
+        assert outcomes[name]["1"] == REFUSED, name
     for name in (name for name in OPERATIONS if name.startswith(("map", "make"))):
-        assert REFUSED in outcomes[name].values(), name
+        assert outcomes[name]["-1"] == REFUSED, name
 
 
 @pytest.mark.parametrize("operation", ["clear", "close"])
@@ -328,7 +360,7 @@ def test_clearing_and_closing_need_no_mapping(operation: str, outcomes: dict[str
 
 def test_a_space_agrees_with_its_model_at_the_limit(tmp_path: Path) -> None:
     """Random operations with random numbers of mappings left change what they should, or nothing and then all of it."""
-    assert int(in_child("walk_at_random()", tmp_path)) > 5
+    assert int(in_child("walk_at_random()", tmp_path)) > 50
 
 
 def test_what_was_cleared_at_the_limit_is_used_again(tmp_path: Path) -> None:

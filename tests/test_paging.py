@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from helpers_memory import READ, WRITE, fault_of
-from helpers_space import NONE, PAGED, RW, Disk, in_threads, layout, spaced
+from helpers_space import NONE, PAGED, RW, Disk, in_threads, layout, spaced, uncollected
 
 from axptr_native import (
     PAGE_SIZE,
@@ -250,6 +250,15 @@ def test_a_pager_may_use_other_pagers(space: AddrSpace, disk: Disk) -> None:
     assert (disk.pages_asked, space.paging.pages_in, space.paging.resolved) == ([0, 1], 3, 3)
 
 
+def test_what_no_page_can_mend_is_no_page_fault(space: AddrSpace, disk: Disk) -> None:
+    """A misaligned atomic, and a span that leaves the address space, are refused, and no pager is asked."""
+    error = fault_of(lambda: atomics.fetch_add(disk.start + 1, ctypes.c_uint32, 1), "misaligned")
+    assert error.reason is FaultReason.MISALIGNED
+    error = fault_of(lambda: uaccess.strnlen_user(disk.start, 2**64 - 1), "out of range")
+    assert error.reason is FaultReason.OUT_OF_RANGE
+    assert (disk.pages_asked, space.paging.resolved, space.paging.refused) == ([], 0, 0)
+
+
 def test_pagers_and_write_backs_run_as_accesses_to_user_memory(space: AddrSpace) -> None:
     """is_accessing_user_memory() is True in a pager and in a write-back, and False around them, also after failures."""
     seen: list[bool] = []
@@ -383,7 +392,7 @@ def test_closing_lets_those_go_who_wait_for_a_page(space: AddrSpace) -> None:
 
 def test_a_pager_area_without_room_leaves_nothing_behind() -> None:
     """A pager area whose pages cannot be kept is the system's error: no file stays open and no area appears."""
-    with AddrSpace(1 << 46) as space:
+    with AddrSpace(1 << 46) as space, uncollected():
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(OSError, match="Errno"):
             space.map_pager(None, space.size, RW, lambda _page, _access: None)

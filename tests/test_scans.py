@@ -15,7 +15,7 @@ from helpers_memory import READ, fault_of, faulted, good_memory, pattern, poke, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axptr_native import PAGE_SIZE, FaultError, uaccess
+from axptr_native import PAGE_SIZE, FaultError, TooLongError, uaccess
 from axptr_native._native import fault_error, lib
 from axptr_native._regions import Ending, Region, ending_memory
 
@@ -183,35 +183,64 @@ def test_an_occurrence_just_before_bad_memory_is_found(ended: Region) -> None:
 def copy_string(own: ctypes.Array[ctypes.c_char], address: int, size: int) -> int:
     """Copy a string to one byte after the start of our buffer and return its length."""
     length = ctypes.c_void_p(2**64 - 1)
-    if lib.axp_raw_string_from_user(ctypes.addressof(own) + 1, address, size, length):
+    if lib.axp_strncpy_from_user(ctypes.addressof(own) + 1, address, size, length):
         assert length.value == 2**64 - 1, "a result was written although it failed"
         raise fault_error(size)
     return length.value or 0
 
 
 def test_a_copied_string_is_as_long_as_its_copy(ended: Region) -> None:
-    """All the bytes are copied and none beside them; the first zero byte among them, if any, gives the length."""
-    for size in (*range(70), 127, 128, 129, 143, 144, 145, 300, PAGE_SIZE - 1, PAGE_SIZE + 17):
+    """The bytes before the first zero one, or all, are copied, and nothing beside the room for all is written."""
+    for size in (*range(70), 95, 96, 97, 127, 128, 129, 143, 144, 145, 300, 600, PAGE_SIZE - 1, PAGE_SIZE + 17):
         text = pattern(size)
         start = ended.edge - size
-        for zero in {0, 1, size // 2, size - 17, size - 16, size - 15, size - 1} | {size}:
+        for zero in {0, 1, 31, 32, 33, size // 2, size - 17, size - 16, size - 15, size - 1} | {size}:
             data = bytearray(text)
             if 0 <= zero < size:
                 data[zero] = data[-1] = 0
             poke(start, bytes(data))
             own = ctypes.create_string_buffer(b"\xaa" * (size + 2), size + 2)
-            assert copy_string(own, start, size) == (data + b"\0").index(0), (size, zero)
-            assert own.raw == b"\xaa" + data + b"\xaa", (size, zero)
+            length = (data + b"\0").index(0)
+            assert copy_string(own, start, size) == length, (size, zero)
+            assert own.raw[1 : length + 1] == data[:length], (size, zero)
+            assert (own.raw[0], own.raw[-1]) == (0xAA, 0xAA), (size, zero)
+
+
+def test_a_string_that_ends_before_bad_memory_is_copied_whatever_the_limit(ended: Region) -> None:
+    """No page after the one with the zero byte is touched, wherever the string starts, and however long it is."""
+    for size in (*range(1, 70), 95, 96, 97, 128, 129, 300, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 2 * PAGE_SIZE):
+        text = pattern(size - 1)
+        poke(ended.edge - size, text + b"\0")
+        for limit in (size, size + 1, PAGE_SIZE, 2**30):
+            if limit >= size:
+                assert uaccess.strncpy_from_user(ended.edge - size, limit) == text, (size, limit)
+
+
+@pytest.mark.parametrize("limit", [2**12, 2**16, 2**20, 2**20 + 1, 2**24, 2**24 + 1])
+def test_long_strings_are_read_whole_or_refused(limit: int) -> None:
+    """Up to the limit they come back, from there on they are too long, and over the edge they are its fault."""
+    with ending_memory(Ending.HOLE, good=2**24 + PAGE_SIZE) as region:
+        ctypes.memset(region.start, ord("a"), region.edge - region.start)
+        start = region.edge - limit
+        for length in (limit - 1, limit // 2, limit // 16, limit // 16 - 1):
+            poke(start + length, b"\0")
+            assert uaccess.strncpy_from_user(start, limit) == b"a" * length, length
+            poke(start + length, b"a")
+        with pytest.raises(TooLongError) as too_long:
+            uaccess.strncpy_from_user(start, limit)
+        assert too_long.value.limit == limit
+        error = fault_of(lambda: uaccess.strncpy_from_user(start, limit + 1), "over the edge")
+        assert seen(error) == faulted(region.edge, limit, Ending.HOLE.value, READ)
+        assert error.size == limit + 1
 
 
 def test_a_string_that_cannot_be_copied_leaves_its_readable_part(ending: Ending, region: Region) -> None:
-    """What was transferred has arrived, and though a zero may be among it no length is told."""
+    """What was transferred has arrived."""
     for good in (*range(40), 127, 128, 129, 300, PAGE_SIZE, PAGE_SIZE + 100):
         for beyond in (1, 15, 16, 200, PAGE_SIZE):
-            text = bytearray(pattern(good))
-            text[good // 3 : good // 3 + 1] = bytes(min(good, 1))
+            text = pattern(good)
             start = region.edge - good
-            poke(start, bytes(text))
+            poke(start, text)
             own = ctypes.create_string_buffer(good + beyond + 2)
             error = fault_of(partial(copy_string, own, start, good + beyond), f"{good} and {beyond} bad")
             assert seen(error) == faulted(region.edge, good, ending.value, READ), (good, beyond)

@@ -7,7 +7,8 @@ Each ``type: ignore`` is an error that has to be there: mypy's warn_unused_ignor
 import array
 import ctypes
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from ctypes import POINTER, c_char, c_char_p, c_int, c_long, c_void_p, c_wchar, c_wchar_p
 from typing import Any, TypeVar
 
@@ -34,6 +35,18 @@ from axptr_native import (
     batch,
     is_accessing_user_memory,
     uaccess,
+)
+from axptr_native.testing import (
+    Case,
+    Region,
+    SweepError,
+    SweepKind,
+    guard_page_after,
+    hole,
+    no_access,
+    non_canonical,
+    straddling,
+    sweep,
 )
 
 _T = TypeVar("_T")
@@ -207,3 +220,36 @@ def state(error: FaultError) -> None:
     assert_type(is_accessing_user_memory(), bool)
     assert_type(access_user_memory(len, "abc"), int)
     repr(axptr_native.no_such_name)  # type: ignore[attr-defined]
+
+
+def bad_memory(data: bytearray) -> None:
+    assert_type(guard_page_after(data, 8), AbstractContextManager[Region])
+    with straddling(memoryview(data), 3) as region, hole() as nothing, non_canonical() as wild, no_access(3):
+        assert_type(region, Region)
+        assert_type(wild, Region)
+        assert_type(region.address, VirtAddr)
+        assert_type(nothing.edge, VirtAddr)
+        assert_type(region.size, int)
+        assert_type(region.reason, FaultReason)
+        assert_type(region.view(), GuardedView)
+        region.size = 3  # type: ignore[misc]
+    guard_page_after("text")  # type: ignore[arg-type]
+    no_access(data)  # type: ignore[arg-type]
+
+
+def sweeps(data: bytearray, kinds: list[str]) -> None:
+    def parse(region: Region) -> list[str]:
+        return [str(region)]
+
+    assert_type(sweep(parse, data), Iterator[Case[list[str]]])
+    sweep(parse, data, kinds=kinds, element=2, raises=(ValueError, SystemExit))
+    for case in sweep(parse, data, kinds=SweepKind, raises=ValueError):
+        assert_type(case.result, list[str] | None)
+        assert_type(case.error, BaseException | None)
+        assert_type(case.kind, SweepKind)
+        assert_type(case.edge, VirtAddr)
+    assert_type(SweepError(next(sweep(parse, data))).case, Case[Any])
+    sweep(len, data)  # type: ignore[arg-type]
+    sweep(parse, "text")  # type: ignore[arg-type]
+    sweep(parse, data, raises=ValueError())  # type: ignore[arg-type]
+    sweep(parse, data, kinds=3)  # type: ignore[arg-type]

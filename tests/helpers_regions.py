@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""The kit's regions by name, and what a process has mapped and open because of them."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from axptr_native.testing import (
+    Region,
+    guard_page_after,
+    guard_page_before,
+    hole,
+    no_access,
+    read_only,
+    straddling,
+    truncated_file,
+)
+
+LIBC = ctypes.CDLL(None)
+
+Maker = Callable[[bytes], AbstractContextManager[Region]]
+
+ENDED: dict[str, Maker] = {
+    "guard_page_after": guard_page_after,
+    "truncated_file": truncated_file,
+    "straddling": lambda data: straddling(data + b"more", len(data)),
+}
+"""Those whose data ends at the edge."""
+
+MAKERS: dict[str, Maker] = {
+    **ENDED,
+    "aligned": lambda data: guard_page_after(data, 16),
+    "guard_page_before": guard_page_before,
+    "read_only": read_only,
+    "no_access": lambda data: no_access(len(data)),
+    "hole": lambda _data: hole(),
+}
+"""All that are there on every processor."""
+
+_MAPS = Path("/proc/self/maps")
+
+needs_maps = pytest.mark.skipif(not _MAPS.exists(), reason="the system does not list a process's mappings")
+
+
+def left() -> object:
+    """Return what would show a leak: the mappings where regions are put, and the number of open files."""
+    lines = _MAPS.read_text(encoding="utf-8").splitlines()
+    mapped = [line for line in lines if 0x1000_0000_0000 <= int(line.partition("-")[0], 16) < 0x2000_0000_0000]
+    return mapped, len(os.listdir("/proc/self/fd"))  # noqa: PTH208
