@@ -11,6 +11,7 @@ from operator import index
 from . import _paging, _spaces
 from ._builtins import expect_paging
 from ._memory import NO_ACCESS, protect_memory
+from ._native import interrupt
 from ._pager import Busy, PagerBacking, PagingCounters
 from ._reservation import Reservation
 from .addr import PAGE_SIZE, VirtAddr
@@ -206,7 +207,7 @@ class DemandPaging(Reservation):
 
     @staticmethod
     def _ask(backing: PagerBacking, page: VirtAddr, access: MappingFlags) -> bytes | None:
-        content = access_user_memory(backing.pager, page, access)
+        content = interrupt(access_user_memory, backing.pager, page, access)
         if content is None:
             return None
         if not isinstance(content, bytes):

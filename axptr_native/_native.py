@@ -12,6 +12,13 @@ from ctypes import POINTER, c_char, c_char_p, c_int, c_int32, c_uint8, c_uint32,
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
 
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    _Result = TypeVar("_Result")
+
 ABI_VERSION = 1
 
 ADDRESS_MAX = 2 ** (8 * ctypes.sizeof(c_void_p)) - 1
@@ -19,6 +26,7 @@ ADDRESS_MAX = 2 ** (8 * ctypes.sizeof(c_void_p)) - 1
 
 FAULTS_KEPT = 4
 RESULTS = ("word", "float", "double", "long_double")
+INJECTION_ONE, INJECTION_ENDLESS = 2**53, 2**63 - 1
 MAP_SHARED, MAP_FIXED, MAP_POPULATE, MAP_RESERVE = 1, 2, 4, 8
 
 
@@ -74,6 +82,24 @@ class Call(ctypes.Structure):
     )
 
 
+class Injection(ctypes.Structure):
+    """``axp_injection``."""
+
+    _fields_ = (
+        ("probability", c_uint64),
+        ("interval", c_uint64),
+        ("times", c_uint64),
+        ("space", c_uint64),
+        ("seed", c_uint64),
+        ("calls", c_uint64),
+        ("failures", c_uint64),
+        ("reached", c_uint64),
+        ("drawn", c_uint64),
+        ("state", c_uint64),
+        ("outer", c_void_p),
+    )
+
+
 # uintptr_t and size_t are c_void_p: a c_size_t costs 54 ns more an argument, and both take any int without a word, so
 # that callers check the range first either way.
 _word = c_void_p
@@ -90,7 +116,7 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
     ("axp_is_accessing", c_int, ()),
     ("axp_raw_copy_from_user", c_int, (c_void_p, _word, _word)),
     ("axp_copy_from_user", c_int, (c_void_p, _word, _word)),
-    ("axp_strncpy_from_user", c_int, (c_void_p, _word, _word, POINTER(_word))),
+    ("axp_strncpy_from_user", c_int, (c_void_p, _word, _word, _word, POINTER(_word))),
     ("axp_copy_to_user", c_int, (_word, c_void_p, _word)),
     ("axp_copy_in_user", c_int, (_word, _word, _word)),
     ("axp_fill_user", c_int, (_word, c_uint8, _word)),
@@ -118,6 +144,14 @@ PROTOTYPES: tuple[tuple[str, type, tuple[type, ...]], ...] = (
         (c_void_p, _word, c_void_p, _word, _word, POINTER(BatchLimits), c_void_p, POINTER(_word)),
     ),
     ("axp_caller_of", c_int, (c_uint32, POINTER(Caller))),
+    ("axp_begin_injection", c_int, (POINTER(Injection),)),
+    ("axp_end_injection", c_int, (POINTER(Injection),)),
+    ("axp_inject_everywhere", c_int, (POINTER(Injection),)),
+    ("axp_injection_everywhere", c_int, (POINTER(Injection),)),
+    ("axp_is_injecting", c_int, ()),
+    ("axp_inject", c_int, (_word, _word, c_uint32)),
+    ("axp_injection_held", c_uint32, ()),
+    ("axp_hold_injection", c_int, (c_uint32,)),
     ("axp_page_size", _word, ()),
     ("axp_map", c_int, (_word, _word, c_uint32, c_uint32, c_int, c_uint64, POINTER(_word))),
     ("axp_protect", c_int, (_word, _word, c_uint32)),
@@ -223,6 +257,43 @@ def fault_error(size: int | None = None, *, before: int = 0) -> FaultError:
     )
 
 
+injecting = False
+"""Whether this process has ever injected faults: only then need anybody ask."""
+
+
+def as_one(
+    addr: int, size: int, access: MappingFlags, operation: Callable[..., _Result], *args: Any, **kwargs: Any
+) -> _Result:
+    """Return ``operation(...)``, into whose accesses, together, one fault may be injected: before the first of them.
+
+    Raises:
+        FaultError: It was.
+    """
+    # What is no span is refused by the operation itself.
+    if injecting and addr >= 0 and 0 < size <= ADDRESS_MAX + 1 - addr and lib.axp_inject(addr, size, access):
+        raise fault_error(size)
+    return go_on(operation, *args, **kwargs)
+
+
+def go_on(access: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
+    """Return ``access(...)``, which goes on with an operation: no fault is injected into the rest of one."""
+    return _holding(1, access, args, kwargs) if injecting else access(*args, **kwargs)
+
+
+def interrupt(function: Callable[..., _Result], *args: Any, **kwargs: Any) -> _Result:
+    """Return ``function(...)``, which is no part of the operation that is under way."""
+    return _holding(0, function, args, kwargs) if injecting else function(*args, **kwargs)
+
+
+def _holding(held: int, function: Callable[..., _Result], args: Any, kwargs: Any) -> _Result:
+    outside = lib.axp_injection_held()
+    try:
+        lib.axp_hold_injection(held)
+        return function(*args, **kwargs)
+    finally:
+        lib.axp_hold_injection(outside)
+
+
 def check_status(status: int) -> None:
     """Raise the OSError that a negative status stands for."""
     if status != 0:
@@ -239,3 +310,8 @@ def install() -> None:
 
 
 install()
+
+if os.environ.get("AXPTR_FAIL_USERCOPY"):
+    from ._injection import inject_from_environment
+
+    inject_from_environment("AXPTR_FAIL_USERCOPY")

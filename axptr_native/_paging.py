@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._native import fault_error
+from ._native import fault_error, go_on
 from .errors import FaultError, FaultReason
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
@@ -48,5 +48,5 @@ def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, ov
         retries = retries + 1 if progress == reached else 0
         reached = progress
         done = max(done, progress - overlap)
-        if again(done) == 0:
+        if go_on(again, done) == 0:
             return

@@ -26,7 +26,7 @@ from typing import Any, overload
 
 from . import _paging
 from ._buffer import BYTES_HEADER, locate
-from ._native import ADDRESS_MAX, BatchLimits, lib, lib_dropping_gil
+from ._native import ADDRESS_MAX, BatchLimits, fault_error, go_on, lib, lib_dropping_gil
 from .errors import FaultError, TooLongError
 from .uaccess import copy_from_user, copy_to_user, probe_read, strncpy_from_user
 
@@ -101,8 +101,8 @@ def _gather(words: memoryview, highest: int, size: int, own: int) -> bytes:
         with memoryview(words.tobytes()).cast("Q") as copy:
             return _gather(copy, highest, size, own)
 
-    def step(library: CDLL, done: int, *arguments: Any) -> None:
-        library.axp_gather_from_user(own + done * size, *arguments)
+    def step(library: CDLL, done: int, *arguments: Any) -> int:
+        return int(library.axp_gather_from_user(own + done * size, *arguments))
 
     def again(entry: int, addr: int) -> bool:
         memmove(own + entry * size, copy_from_user(addr, size), size)
@@ -140,8 +140,8 @@ def scatter_to_user(addresses: _Addresses, data: ReadableBuffer) -> bytes:
         if size * count != total:
             raise ValueError(f"{total} bytes cannot be divided among {count} addresses")
 
-        def step(library: CDLL, done: int, at: int, *arguments: Any) -> None:
-            library.axp_scatter_to_user(at, own + done * size, *arguments)
+        def step(library: CDLL, done: int, at: int, *arguments: Any) -> int:
+            return int(library.axp_scatter_to_user(at, own + done * size, *arguments))
 
         def again(entry: int, addr: int) -> bool:
             copy_to_user(addr, string_at(own + entry * size, size))
@@ -165,8 +165,8 @@ def probe_many(addresses: _Addresses, size: int) -> bytes:
         if size > ADDRESS_MAX:
             return bytes(len(words))
 
-        def step(library: CDLL, _: int, *arguments: Any) -> None:
-            library.axp_probe_many(*arguments)
+        def step(library: CDLL, _: int, *arguments: Any) -> int:
+            return int(library.axp_probe_many(*arguments))
 
         return _each(words, highest, size, step, lambda _, addr: probe_read(addr, size) == size)
 
@@ -202,7 +202,7 @@ def read_strings(addresses: _Addresses, limit: int) -> list[bytes | None]:
         strings: list[bytes | None] = []
         for library, done, limits in _turns(count, limit, highest, reached):
             offset = done * _WORD
-            library.axp_read_strings(
+            injected = library.axp_read_strings(
                 texts, room, at + offset, count - done, limit, limits, lengths_at + offset, reached
             )
             start = 0
@@ -210,7 +210,9 @@ def read_strings(addresses: _Addresses, limit: int) -> list[bytes | None]:
                 end = start + max(length, 0)
                 strings.append(None if length < 0 else texts[start:end])
                 start = end
-            if reached.value is None:  # not even one: it is longer than the room
+            if injected:
+                fault_error()
+            elif reached.value is None:  # not even one: it is longer than the room
                 reached.value = 1
                 strings.append(_read_string(_address(at, done), highest, limit))
             elif _paging.resolver is not None and strings[-1] is None:
@@ -220,7 +222,7 @@ def read_strings(addresses: _Addresses, limit: int) -> list[bytes | None]:
 
 def _read_string(addr: int, highest: int, limit: int) -> bytes | None:
     with suppress(FaultError, TooLongError):
-        return strncpy_from_user(addr, limit) if addr <= highest else None
+        return go_on(strncpy_from_user, addr, limit) if addr <= highest else None
     return None
 
 
@@ -228,7 +230,7 @@ def _each(
     words: memoryview,
     highest: int,
     size: int,
-    step: Callable[..., None],
+    step: Callable[..., int],
     again: Callable[[int, int], bool],
 ) -> bytes:
     """Handle every entry and return ok.
@@ -237,7 +239,7 @@ def _each(
         words: The addresses.
         highest: The highest that is one.
         size: Of an entry.
-        step: Calls a library's function, for the entries from a number on.
+        step: Calls a library's function, for the entries from a number on; returns its status.
         again: Handles one entry, by its number and its address, so that a pager can resolve its fault.
     """
     at, _ = locate(words, writable=False)
@@ -246,11 +248,13 @@ def _each(
     ok_at = id(ok) + BYTES_HEADER
     reached = c_void_p()
     for library, done, limits in _turns(count, size, highest, reached):
-        step(library, done, at + done * _WORD, count - done, size, limits, ok_at + done, reached)
+        if step(library, done, at + done * _WORD, count - done, size, limits, ok_at + done, reached) != 0:
+            fault_error()  # an injected one, and nobody resolves it
+            continue
         last = done + (reached.value or 0) - 1
         if _paging.resolver is not None and not ok[last] and (addr := _address(at, last)) <= highest:
             with suppress(FaultError):
-                memset(ok_at + last, again(last, addr), 1)
+                memset(ok_at + last, go_on(again, last, addr), 1)
     return ok
 
 

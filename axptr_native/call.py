@@ -14,7 +14,7 @@ import threading
 from _ctypes import CFuncPtr
 
 from ._memory import READ_WRITE, protect_memory, reserve_memory, unmap_memory
-from ._native import ACCESSES, ADDRESS_MAX, REASONS, RESULTS, Call, Caller, check_status, lib
+from ._native import ACCESSES, ADDRESS_MAX, REASONS, RESULTS, Call, Caller, check_status, go_on, lib
 from ._scalar import scalar_of
 from ._symbols import symbol_name
 from .addr import PAGE_SIZE, VirtAddr
@@ -344,7 +344,7 @@ def _read_text(addr: int) -> bytes:
 def _read_wide_text(addr: int) -> str:
     width = ctypes.sizeof(ctypes.c_wchar)
     length = count_elements(addr, width, (ADDRESS_MAX - addr) // width)
-    text: Any = (ctypes.c_wchar * length).from_buffer_copy(copy_from_user(addr, length * width))
+    text: Any = (ctypes.c_wchar * length).from_buffer_copy(go_on(copy_from_user, addr, length * width))
     return "".join(text)
 
 

@@ -10,7 +10,8 @@ import errno
 from ctypes import alignment, sizeof
 from typing import Any, NamedTuple
 
-from ._native import ADDRESS_MAX
+from . import _native
+from ._native import ADDRESS_MAX, as_one, lib
 from ._scalar import WIDTHS, require_ctype
 from .addr import VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason, TooLongError
@@ -69,6 +70,9 @@ def check_region(aspace: Space, start: int, layout: Layout, flags: MappingFlags)
         raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED, size=layout.size)
     if layout.size == 0:
         return
+    if _native.injecting and not lib.axp_injection_held():
+        as_one(start, layout.size, _strongest(flags), check_region, aspace, start, layout, flags)
+        return
     _check_access(aspace, start, layout.size, flags, size=layout.size)
     first, last = VirtAddr(start).align_down(), VirtAddr(start + layout.size).align_up()
     try:
@@ -109,6 +113,9 @@ def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: Ma
         raise TypeError(f"{ctype.__name__} has no size, so no element of it ends a run")
     if start % alignment(ctype):
         raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED)
+    if _native.injecting and not lib.axp_injection_held():
+        size = min(limit * width, ADDRESS_MAX + 1 - start)
+        return as_one(start, size, MappingFlags.READ, check_null_terminated, aspace, start, ctype, flags, limit)
     count, allowed = 0, start
     while count < limit:
         at = start + count * width

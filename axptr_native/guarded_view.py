@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from ._buffer import locate
 from ._builtins import builtin
+from ._native import go_on
 from .addr import VirtAddr
 from .uaccess import copy_from_user, copy_from_user_into, copy_to_user, find_in_user
 
@@ -165,7 +166,7 @@ class GuardedView:
         with memoryview(value) as source:
             own, _ = locate(source, writable=False)
             overlaps = own < self._address + stop and self._address + start < own + size
-            data = copy_from_user(own, size) if overlaps else source
+            data = go_on(copy_from_user, own, size) if overlaps else source
             copy_to_user(self._address + start, data, release_gil=self._release_gil)
 
     def __reduce__(self) -> tuple[Any, ...]:

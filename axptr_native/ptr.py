@@ -9,6 +9,8 @@ from functools import total_ordering
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
+from . import _native
+from ._native import go_on, lib
 from ._scalar import require_ctype
 from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
@@ -140,7 +142,8 @@ class _UserPointer(Generic[_T]):
     def _is_ready(self, space: Any, size: int, access: int) -> bool:
         """Return whether all that is to be checked was found good, at once."""
         return (
-            type(space) in SURE_SPACES
+            not (_native.injecting and lib.axp_is_injecting())
+            and type(space) in SURE_SPACES
             and not self._address % self._align
             and 0 < size <= _PROBED
             and space._is_ready(self._address, size, access)
@@ -198,7 +201,7 @@ class _UserPointer(Generic[_T]):
 
         def checked(space: Space) -> Any:
             check_region(space, at, Layout.of(self.ctype), MappingFlags.READ)
-            return self._family[target](get_user(at, ctypes.c_void_p) or 0)
+            return self._family[target](go_on(get_user, at, ctypes.c_void_p) or 0)
 
         return space.with_addr_space(checked)
 
@@ -375,7 +378,7 @@ class UserConstPtr(_UserPointer[_T]):
         """
         if self.ctype is not c_char:
             raise TypeError(f"text is made of c_char, not {self.ctype.__name__}")
-        data = self.get_as_null_terminated(aspace, limit=limit).tobytes().partition(b"\0")[0]
+        data = go_on(self.get_as_null_terminated(aspace, limit=limit).tobytes).partition(b"\0")[0]
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -19,12 +19,13 @@ import os
 from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
 from operator import index
 
+from . import _native
 from ._buffer import BYTES_HEADER, locate
 from ._builtins import builtin
-from ._native import check_span, fault_error, lib, lib_dropping_gil
+from ._native import as_one, check_span, fault_error, go_on, lib, lib_dropping_gil
 from ._paging import can_resolve, resume
 from ._scalar import refuse_objects, scalar_of
-from .errors import FaultError, TooLongError, UserMemoryError
+from .errors import FaultError, FaultReason, TooLongError, UserMemoryError
 from .flags import MappingFlags
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
@@ -102,12 +103,16 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: 
 
 def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:
     """Read more than there is room for: most often a size that is nonsense, and memory that ends long before."""
-    error = find_fault(addr, size, _READ)
+    error: FaultError | None
+    try:
+        error = as_one(addr, size, _READ, find_fault, addr, size, _READ)
+    except FaultError as injected:
+        error = injected
     if error is None:
         raise MemoryError(f"no room for the {size} bytes at {addr:#x}")
     if not partial:
         raise error
-    return copy_from_user(addr, error.transferred, partial=True)
+    return go_on(copy_from_user, addr, error.transferred, partial=True)
 
 
 def find_fault(addr: int, size: int, access: MappingFlags) -> FaultError | None:
@@ -187,10 +192,19 @@ def copy_in_user(dst: int, src: int, size: int) -> None:
     src, size = check_span(src, size, _READ)
     dst, size = check_span(dst, size, _WRITE)
     if src < dst < src + size:
-        # The end goes first: what is copied then cannot be gone on with, so what can be paged in is paged in before.
-        probe_read(src, size)
-        probe_write(dst, size)
-    if size and _lib(size).axp_copy_in_user(dst, src, size):
+        as_one(src, size, _READ, _copy_up, dst, src, size)
+    elif size and _lib(size).axp_copy_in_user(dst, src, size):
+        resume(lambda done: _lib(size).axp_copy_in_user(dst + done, src + done, size - done), size)
+
+
+def _copy_up(dst: int, src: int, size: int) -> None:
+    """Copy into a target that starts inside the source.
+
+    The end goes first: what is copied then cannot be gone on with, so what can be paged in is paged in before.
+    """
+    probe_read(src, size)
+    probe_write(dst, size)
+    if _lib(size).axp_copy_in_user(dst, src, size):
         resume(lambda done: _lib(size).axp_copy_in_user(dst + done, src + done, size - done), size)
 
 
@@ -308,7 +322,7 @@ def strncpy_from_user(addr: int, limit: int) -> bytes:
     if length == limit and limit:
         raise TooLongError(addr, limit)
     # It may have changed since it was measured: it ends at the first zero byte that was read.
-    return copy_from_user(addr, length).partition(b"\0")[0]
+    return go_on(copy_from_user, addr, length).partition(b"\0")[0]
 
 
 def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
@@ -330,6 +344,9 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     """
     refuse_objects(ctype)
     addr, usize = check_span(addr, usize, _READ)
+    if _native.injecting and not lib.axp_injection_held():
+        copied: _Data = as_one(addr, usize, _READ, copy_struct_from_user, addr, usize, ctype)
+        return copied
     result = ctype()
     size = min(usize, sizeof(ctype))
     own = addressof(result)
@@ -438,9 +455,13 @@ def _probe(name: str, addr: int, size: int, access: MappingFlags) -> int:
     probe = getattr(_lib(size), name)
     accessible = c_void_p()
     done = 0
-    while True:
-        if probe(addr + done, size - done, accessible):
-            raise fault_error(size)
+    failed = probe(addr, size, accessible)
+    while not failed:
         done += accessible.value or 0
         if done == size or not can_resolve(addr + done, access):
             return done
+        failed = go_on(probe, addr + done, size - done, accessible)
+    error = fault_error(size)
+    if error.reason is FaultReason.INJECTED:
+        return 0
+    raise error

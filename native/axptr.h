@@ -132,12 +132,12 @@ AXP_API int axp_raw_copy_from_user(void *to, uintptr_t from, size_t size);
 AXP_API int axp_copy_from_user(void *to, uintptr_t from, size_t size);
 
 /*
- * Copies a string up to its zero byte, and at most limit bytes.  length_out is how many come before the zero
- * byte; limit if none of them is zero.  The bytes that decide are the copied ones.  No page after the one
- * that holds the zero byte is touched; behind it our buffer holds unspecified bytes, all limit of which may
- * be written to.
+ * Copies a string of at most limit bytes, its zero byte included, as far as there is room for it.  length_out
+ * is how many bytes come before the zero byte, or the room, or the limit, if all of those are not zero.  The
+ * bytes that decide are the copied ones.  No page after the one that holds the zero byte is touched; behind
+ * it our buffer holds unspecified bytes.
  */
-AXP_API int axp_strncpy_from_user(void *to, uintptr_t from, size_t limit, size_t *length_out);
+AXP_API int axp_strncpy_from_user(void *to, size_t room, uintptr_t from, size_t limit, size_t *length_out);
 
 /* On -EFAULT exactly fault.transferred bytes were written and nothing beyond them was changed.  Source: Linux
  * copy_to_user. */
@@ -167,8 +167,9 @@ AXP_API int axp_strnlen_user(uintptr_t from, size_t width, size_t limit, size_t 
 AXP_API int axp_find_nonzero_user(uintptr_t from, size_t size, size_t *offset_out);
 
 /*
- * Bytes that can be accessed from the start, at most size.  They do not fail: what stopped them is not
- * reported. Writing is tried with an atomic exchange of one byte a page for itself: nothing changes.
+ * Bytes that can be accessed from the start, at most size.  They fail only where the span is out of range or
+ * a fault is injected: what else stopped them is not reported. Writing is tried with an atomic exchange of
+ * one byte a page for itself: nothing changes.
  */
 AXP_API int axp_probe_read(uintptr_t from, size_t size, size_t *accessible_out);
 AXP_API int axp_probe_write(uintptr_t to, size_t size, size_t *accessible_out);
@@ -208,6 +209,9 @@ AXP_API int axp_atomic_fetch_xor(uintptr_t at, size_t width, const void *operand
  * or its address is above the highest.  ok_out[i] is 1, or 0 if the entry is bad.  A bad one spoils nothing
  * but itself: these functions do not fail, and leave no fault record.  A page that has faulted is not tried
  * again within the call, even if somebody mends it meanwhile.
+ *
+ * While faults are injected into the thread's accesses, one call handles one entry, and is -EFAULT if that is
+ * bad for an injected fault: done_out counts it all the same.
  *
  * Entries are handled in order; done_out is how many were, and nothing is said of those behind.
  */
@@ -275,6 +279,65 @@ typedef struct axp_call {
     axp_fault fault;       /* out: its address is 0 if it is not canonical */
     int32_t failed;        /* out: 0, or -EFAULT; else the function was not called */
 } axp_call;
+
+/*
+ * inject.c: simulated faults.
+ *
+ * While an injection decides over a thread's accesses, any of them may fail with AXP_INJECTED although the
+ * memory is good: at the start of its span, before anything is touched.  Each call above is one access, and
+ * each entry of a batch; a foreign function is none.  What is refused without touching memory is not asked
+ * about.  Real faults stay what they are.
+ *
+ * An access fails if times is not 0; if its size is not less than space (else that is taken off space); if it
+ * is the interval-th that came so far; and if the next random number says so.  Then times goes down by one.
+ * Source: Linux should_fail() and its struct fault_attr.
+ */
+#define AXP_INJECTION_ONE 9007199254740992 /* as a probability: always */
+#define AXP_INJECTION_ENDLESS 9223372036854775807
+
+typedef struct axp_injection {
+    uint64_t probability; /* of AXP_INJECTION_ONE */
+    uint64_t interval;    /* 0 is 1 */
+    uint64_t times;       /* how many failures are left; AXP_INJECTION_ENDLESS: any number */
+    uint64_t space;       /* how many bytes are left that do not fail */
+    uint64_t seed;        /* of the random numbers, which splitmix64 makes */
+    uint64_t calls;       /* out: accesses that were decided over ... */
+    uint64_t failures;    /* ... and how many of them failed */
+    uint64_t reached;     /* ours: accesses that got as far as the interval ... */
+    uint64_t drawn;       /* ... and as far as the random numbers */
+    uint64_t state;       /* ours: 0 while it decides over nothing */
+    uintptr_t outer;      /* ours: the one that it is in */
+} axp_injection;
+
+/*
+ * The injection decides over the calling thread's accesses, alone, until it ends or another one begins inside
+ * it.  It must stay where it is until axp_end_injection() has returned 0.  -EBUSY if it has begun already.
+ */
+AXP_API int axp_begin_injection(axp_injection *injection);
+
+/*
+ * In any order: one that others have begun inside goes from around them.  In another thread than it began in
+ * it decides over nothing any more, but is not let go of: -ESRCH.  -ENOENT if it has not begun, or ended so.
+ */
+AXP_API int axp_end_injection(axp_injection *injection);
+
+/* From the next tick of the coarse clock on, a copy of the injection decides over the accesses of all threads
+ * that have none of their own, and shares its counters among them; for good.  -EBUSY if there is one. */
+AXP_API int axp_inject_everywhere(const axp_injection *injection);
+
+/* How far that has got.  -ENOENT if there is none. */
+AXP_API int axp_injection_everywhere(axp_injection *injection_out);
+
+/* 1 if an injection decides over the calling thread's accesses; else 0. */
+AXP_API int axp_is_injecting(void);
+
+/* Decides over an access that is made of several: -EFAULT if it is to fail. */
+AXP_API int axp_inject(uintptr_t address, size_t size, uint32_t access);
+
+/* While the thread-local mark is not 0, the calling thread's accesses are parts of one that was decided over
+ * before, and do not fail by injection. */
+AXP_API uint32_t axp_injection_held(void);
+AXP_API int axp_hold_injection(uint32_t held);
 
 /* memory_*.c: protection is AXP_READ | AXP_WRITE | AXP_EXECUTE, or 0 for no access.  To map or unmap nothing
  * is -EINVAL; to protect or populate nothing succeeds. */

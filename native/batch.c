@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* batch.c: many scattered addresses in one call, each of which may be bad by itself. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -235,15 +236,35 @@ static void read_strings(axp_attempt *attempt)
     batch->entry = batch->count;
 }
 
+/* Has a fault injected into the only entry of a call, or not. */
+static int inject(const batch_attempt *batch)
+{
+    uint64_t address = *(const volatile axp_any64 *)batch->addresses;
+
+    if (batch->size == 0 || address > batch->limits->highest
+        || axp_span_overflows((uintptr_t)address, batch->size))
+        return 0;
+    return axp_inject((uintptr_t)address, batch->size, batch->attempt.span.access);
+}
+
 static int run_batch(batch_attempt *batch, uint32_t access, void (*run)(axp_attempt *attempt),
                      size_t *done_out)
 {
     const axp_batch_limits *limits = batch->limits;
 
     axp_prepare(&batch->attempt, 0, 0, access, run);
+    if (batch->count != 0 && axp_is_injecting()) {
+        batch->count = 1;
+        if (inject(batch) != 0) {
+            spoil(batch, 0);
+            *done_out = 1;
+            return -EFAULT;
+        }
+    }
     while (axp_guarded(&batch->attempt) != 0) {
         uintptr_t at = batch->attempt.span.start;
 
+        batch->attempt.span.size = 0; /* of none, so far: nothing is injected into it */
         axp_add_bad_page(&batch->bad, at, batch->attempt.fault.reason);
         spoil(batch, batch->entry);
         batch->entry++;

@@ -5,9 +5,20 @@
 #include <errno.h>
 
 #include "builtins_body.h"
+#include "guard.h"
+#include "thread.h"
 
 axp_python axp_interpreter;
 static size_t state_offset; /* in a module object; PyModule_GetState would take 2 ns */
+
+/* Set from a body's return to the call of the function that takes its place. */
+static AXP_THREAD_LOCAL int begun;
+
+object *axp_begun(void)
+{
+    begun = 1;
+    return AXP_UNUSUAL;
+}
 
 static object *held(object *known)
 {
@@ -76,16 +87,43 @@ object *axp_faulted(const axp_builtins *state, size_t size, size_t before)
         return NULL;
     if (error == state->none) {
         axp_interpreter.release(error);
-        return AXP_UNUSUAL;
+        return axp_begun();
     }
     axp_interpreter.set_error(state->fault_error, error);
     axp_interpreter.release(error);
     return NULL;
 }
 
+object *axp_probe_failed(const axp_builtins *state, size_t size)
+{
+    axp_fault fault = {.reason = 0};
+
+    axp_take_fault(&fault);
+    if (fault.reason == AXP_INJECTED)
+        return axp_interpreter.from_unsigned(0);
+    axp_report(&fault);
+    return axp_faulted(state, size, 0);
+}
+
 #define INDEX(module, name, arity) index_of_##name,
 enum { AXP_FOR_EACH_BUILTIN(INDEX) BUILTINS };
 _Static_assert(BUILTINS == AXP_BUILTINS, "the state has room for each");
+
+/* Calls the function that a builtin stands for.  Of an operation that has begun no fault is injected into the
+ * rest. */
+static __attribute__((noinline)) object *call_function(object *function, object *const *arguments,
+                                                       ptrdiff_t count, object *names)
+{
+    uint32_t held = axp_injection_held();
+    object *result;
+
+    if (begun)
+        axp_hold_injection(1);
+    begun = 0;
+    result = axp_interpreter.vectorcall(function, arguments, (size_t)count, names);
+    axp_hold_injection(held);
+    return result;
+}
 
 /* Inlined, so that the body is called directly. */
 static inline __attribute__((always_inline)) object *run(object *self, object *const *arguments,
@@ -100,7 +138,7 @@ static inline __attribute__((always_inline)) object *run(object *self, object *c
         if (result != AXP_UNUSUAL)
             return result;
     }
-    return axp_interpreter.vectorcall(state->functions[index], arguments, (size_t)count, names);
+    return call_function(state->functions[index], arguments, count, names);
 }
 
 #define DEFINE(module, name, arity)                                                                     \

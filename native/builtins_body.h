@@ -18,6 +18,9 @@ extern axp_python axp_interpreter;
 /* A builtin's work, on as many positional arguments as it takes. */
 typedef object *axp_body(const axp_builtins *state, object *const *arguments);
 
+/* AXP_UNUSUAL for an operation that has touched memory, or has been decided over, and goes on there. */
+object *axp_begun(void);
+
 /*
  * With an error set or not: what the interpreter refused is for the Python function to refuse in its own
  * words.  All else comes from code of the caller's, an __index__ say, and comes out.
@@ -55,6 +58,9 @@ static inline int axp_may_be_paged(const axp_builtins *state, uint64_t address)
 /* Raises what an access of size bytes failed with, of which calls before have done some.  AXP_UNUSUAL if
  * somebody resolved it, so that the access has to go on. */
 object *axp_faulted(const axp_builtins *state, size_t size, size_t before);
+
+/* The same of a probe, which of an injected fault says that nothing can be accessed. */
+object *axp_probe_failed(const axp_builtins *state, size_t size);
 
 /* Module, name and arity, in the order of axp_builtins.functions. */
 /* clang-format off */

@@ -29,6 +29,29 @@ static void take_gil(void *thread)
         axp_interpreter.restore_thread(thread);
 }
 
+/* The rest of an operation that was decided over: no fault is injected into it. */
+static int count_rest(uintptr_t from, size_t limit, size_t *count_out)
+{
+    uint32_t held = axp_injection_held();
+    int failed;
+
+    axp_hold_injection(1);
+    failed = axp_strnlen_user(from, 1, limit, count_out);
+    axp_hold_injection(held);
+    return failed;
+}
+
+static int copy_rest(char *own, size_t room, uintptr_t from, size_t *length_out)
+{
+    uint32_t held = axp_injection_held();
+    int failed;
+
+    axp_hold_injection(1);
+    failed = axp_strncpy_from_user(own, room, from, room, length_out);
+    axp_hold_injection(held);
+    return failed;
+}
+
 static object *read_bytes(const axp_builtins *state, uintptr_t from, size_t size)
 {
     object *result = size > PTRDIFF_MAX ? NULL : axp_interpreter.bytes_from(NULL, (ptrdiff_t)size);
@@ -101,16 +124,23 @@ object *axp_builtin_strnlen_user(const axp_builtins *state, object *const *argum
     if (!axp_as_word(arguments[0], &from) || !axp_as_word(arguments[1], &limit)
         || axp_span_overflows(from, limit))
         return axp_unusual(state);
+    if (limit > DROP_GIL && axp_is_injecting())
+        return AXP_UNUSUAL; /* all of it is decided over at once */
     /* The GIL is kept for as long as it is for small copies: limits are large and strings short. */
     first = limit < DROP_GIL ? limit : DROP_GIL;
     failed = axp_strnlen_user(from, 1, first, &count);
     if (failed == 0 && count == first && first < limit) {
         before = first;
         thread = drop_gil(DROP_GIL);
-        failed = axp_strnlen_user(from + first, 1, limit - first, &count);
+        failed = count_rest(from + first, limit - first, &count);
         take_gil(thread);
     }
     return failed ? axp_faulted(state, limit, before) : axp_interpreter.from_unsigned(before + count);
+}
+
+static object *unusual_rest(const axp_builtins *state)
+{
+    return axp_unusual(state) == NULL ? NULL : axp_begun();
 }
 
 /* Goes on with a string that was copied up to there, into bytes that grow: to measure it first would take
@@ -137,12 +167,12 @@ static object *read_long_string(const axp_builtins *state, uintptr_t from, size_
             axp_interpreter.resize_bytes(&result, (ptrdiff_t)room); /* and sets it to NULL if that fails */
         }
         if (result == NULL)
-            return axp_unusual(state);
+            return unusual_rest(state);
         own = axp_interpreter.bytes_start(result);
         thread = drop_gil(room - done);
         if (room - done >= LARGE)
             axp_prefer_large_pages((uintptr_t)own + done, room - done);
-        failed = axp_strncpy_from_user(own + done, from + done, room - done, &length);
+        failed = copy_rest(own + done, room - done, from + done, &length);
         take_gil(thread);
         if (failed) {
             axp_interpreter.release(result);
@@ -150,11 +180,11 @@ static object *read_long_string(const axp_builtins *state, uintptr_t from, size_
         }
         done += length;
         if (done < room)
-            return axp_interpreter.resize_bytes(&result, (ptrdiff_t)done) == 0 ? result : axp_unusual(state);
+            return axp_interpreter.resize_bytes(&result, (ptrdiff_t)done) == 0 ? result : unusual_rest(state);
     }
     if (result != NULL)
         axp_interpreter.release(result);
-    return AXP_UNUSUAL;
+    return axp_begun();
 }
 
 object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *arguments)
@@ -167,7 +197,7 @@ object *axp_builtin_strncpy_from_user(const axp_builtins *state, object *const *
         || axp_span_overflows(from, limit))
         return axp_unusual(state);
     first = limit < sizeof own ? limit : sizeof own;
-    if (axp_strncpy_from_user(own, from, first, &length) != 0)
+    if (axp_strncpy_from_user(own, first, from, limit, &length) != 0)
         return axp_faulted(state, limit, 0);
     if (length < first || limit == 0)
         return axp_interpreter.bytes_from(own, (ptrdiff_t)length);
@@ -208,9 +238,9 @@ static object *probe(const axp_builtins *state, object *const *arguments,
     failed = accessible(start, size, &found);
     take_gil(thread);
     if (failed)
-        return axp_faulted(state, size, 0);
+        return axp_probe_failed(state, size);
     if (found < size && axp_may_be_paged(state, start + found))
-        return AXP_UNUSUAL;
+        return axp_begun();
     return axp_interpreter.from_unsigned(found);
 }
 

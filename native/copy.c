@@ -6,12 +6,14 @@
 #include "guard.h"
 #include "page.h"
 #include "raw.h"
+#include "scan.h"
 #include "text.h"
 
 typedef struct copy_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
     unsigned char *own;  /* our side */
     uint8_t byte;
+    size_t room;   /* for a string */
     size_t length; /* of a string */
 } copy_attempt;
 
@@ -35,7 +37,8 @@ static int read_step(axp_attempt *attempt, size_t offset, size_t size)
 static int read_string_step(axp_attempt *attempt, size_t offset, size_t size)
 {
     copy_attempt *copy = (copy_attempt *)attempt;
-    size_t copied = axp_copy_text(copy->own + offset, attempt->span.start + offset, size);
+    size_t wanted = size < copy->room - offset ? size : copy->room - offset;
+    size_t copied = axp_copy_text(copy->own + offset, attempt->span.start + offset, wanted);
 
     copy->length = offset + copied;
     return copied != size;
@@ -84,7 +87,7 @@ static int run_and_report(axp_attempt *attempt)
     if (attempt->run == read_at_once
         && axp_within_page(attempt->span.start, attempt->span.size) < attempt->span.size) {
         attempt->run = read_by_page;
-        if (axp_guarded(attempt) == 0)
+        if (axp_guarded_again(attempt) == 0)
             return 0;
     }
     return axp_report(&attempt->fault);
@@ -114,13 +117,14 @@ int axp_copy_from_user(void *to, uintptr_t from, size_t size)
     return result;
 }
 
-int axp_strncpy_from_user(void *to, uintptr_t from, size_t limit, size_t *length_out)
+int axp_strncpy_from_user(void *to, size_t room, uintptr_t from, size_t limit, size_t *length_out)
 {
     copy_attempt copy;
     int result;
 
     axp_prepare(&copy.attempt, from, limit, AXP_READ, read_string);
     copy.own = to;
+    copy.room = room;
     copy.length = 0;
     result = run_and_report(&copy.attempt);
     if (result == 0)
@@ -203,15 +207,18 @@ static void touch_ascending(axp_attempt *attempt)
 
 /* Runs the attempt; on a fault finds out which span stopped it, by trying: not every processor says whether
  * it was a read. */
-static int run_between(axp_attempt *attempt)
+static int run_between(axp_attempt *attempt, int (*guarded)(axp_attempt *attempt))
 {
+    axp_attempt tried;
     uintptr_t source;
-    size_t readable = 0;
+    int readable;
 
-    if (axp_guarded(attempt) == 0)
+    if (guarded(attempt) == 0)
         return 0;
     source = attempt->span.start + attempt->done;
-    axp_probe_read(source, 1, &readable);
+    axp_prepare(&tried, source, 1, AXP_READ, axp_touch_to_read);
+    tried.fault = attempt->fault;
+    readable = axp_guarded_again(&tried) == 0;
     attempt->fault.access = readable ? AXP_WRITE : AXP_READ;
     attempt->fault.address = readable ? attempt->other.start + attempt->done : source;
     return -EFAULT;
@@ -227,11 +234,12 @@ static int move_up(axp_attempt *attempt)
     int failed;
 
     attempt->run = touch_ascending;
-    failed = run_between(attempt);
+    attempt->fault.reason = 0;
+    failed = run_between(attempt, axp_guarded);
     if (failed)
         attempt->span.size = attempt->other.size = attempt->done;
     attempt->run = move_descending;
-    while (attempt->span.size != 0 && run_between(attempt) != 0) {
+    while (attempt->span.size != 0 && run_between(attempt, axp_guarded_again) != 0) {
         failed = -EFAULT;
         attempt->span.size = attempt->other.size = attempt->done;
     }
@@ -256,6 +264,6 @@ int axp_copy_in_user(uintptr_t to, uintptr_t from, size_t size)
     if (to > from && to - from < size && step_at(&attempt, 0) < size) /* one step is done or not done */
         failed = move_up(&attempt);
     else
-        failed = run_between(&attempt);
+        failed = run_between(&attempt, axp_guarded);
     return failed ? axp_report(&attempt.fault) : 0;
 }

@@ -146,7 +146,7 @@ int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t nee
 {
     find_attempt search;
     axp_attempt *attempt = &search.attempt;
-    int faulted = 0;
+    int (*guarded)(axp_attempt *attempt) = axp_guarded;
 
     if (axp_span_overflows(from, size))
         return axp_refuse(from, AXP_READ, AXP_OUT_OF_RANGE);
@@ -156,14 +156,14 @@ int axp_find_in_user(uintptr_t from, size_t size, const void *needle, size_t nee
     search.found = needle_size == 0 ? 0 : size;
     while (needle_size != 0 && attempt->span.size != 0) {
         attempt->run = find_needle;
-        if (axp_guarded(attempt) == 0)
+        if (guarded(attempt) == 0)
             break;
-        faulted = 1;
+        guarded = axp_guarded_again;
         attempt->run = axp_touch_to_read;
-        axp_guarded(attempt);
+        guarded(attempt);
         attempt->span.size = (size_t)(attempt->fault.address - from);
     }
-    if (faulted && search.found >= attempt->span.size) {
+    if (guarded == axp_guarded_again && search.found >= attempt->span.size) {
         attempt->fault.transferred = attempt->span.size;
         return axp_report(&attempt->fault);
     }

@@ -34,6 +34,10 @@ typedef struct axp_attempt {
  */
 int axp_guarded(axp_attempt *attempt);
 
+/* The same for a part of what was tried before: no fault is injected into it.  One that was injected before,
+ * as attempt->fault tells, ends it at once. */
+int axp_guarded_again(axp_attempt *attempt);
+
 /*
  * The same for a call of what may do anything: on an alternate signal stack, and afterwards, if it faulted,
  * with that, the signal mask and the floating-point environment as they were before.  Another negative errno:
@@ -72,6 +76,15 @@ static inline void axp_prepare(axp_attempt *attempt, uintptr_t start, size_t siz
     attempt->run = run;
     attempt->done = 0;
 }
+
+/* inject.c */
+
+/* Asked by axp_guarded() about each attempt for as long as axp_is_injecting().  1: it ends before it begins,
+ * with the fault that was filled in. */
+int axp_inject_attempt(axp_attempt *attempt);
+
+/* Asked of axp_guarded() when that may have become so for the calling thread. */
+void axp_ask_about_attempts(void);
 
 /* fault.c */
 

@@ -51,7 +51,8 @@ typedef struct guard_frame {
 
 static AXP_THREAD_LOCAL struct {
     guard_frame *volatile innermost;
-    uint64_t tick; /* of the latest look at who is on top; 0: this thread never looked */
+    uint64_t tick;   /* until the clock shows another one an attempt has nothing to ask; 0: it always has */
+    uint64_t looked; /* the tick of the latest look at who is on top; 0: this thread never looked */
 } thread;
 
 /* Somebody's siglongjmp may leave an attempt without our knowing.  Its frame is soon overwritten. */
@@ -221,7 +222,7 @@ static __attribute__((noinline)) int look_who_is_on_top(uint64_t tick, int asked
     int saved_errno = errno;
     int failed = axp_take_over(asked_for);
 
-    thread.tick = failed ? 0 : tick;
+    thread.looked = failed ? 0 : tick;
     errno = saved_errno;
     return failed;
 }
@@ -231,13 +232,30 @@ int axp_install(void)
     return look_who_is_on_top(coarse_tick(), 1);
 }
 
+void axp_ask_about_attempts(void)
+{
+    thread.tick = 0;
+}
+
+/* What an attempt asks that is not the first one of its tick, or while faults are injected: nothing of either
+ * is in the way of the others.  Returns nonzero if the attempt is not to be. */
+static __attribute__((noinline)) int ask_about(axp_attempt *attempt, uint64_t tick)
+{
+    int injecting = axp_is_injecting();
+
+    if (tick != thread.looked)
+        look_who_is_on_top(tick, 0);
+    thread.tick = injecting ? 0 : thread.looked;
+    return injecting && axp_inject_attempt(attempt);
+}
+
 int axp_guarded(axp_attempt *attempt)
 {
     guard_frame frame;
     uint64_t tick = coarse_tick();
 
-    if (tick != thread.tick)
-        look_who_is_on_top(tick, 0);
+    if (tick != thread.tick && ask_about(attempt, tick))
+        return -EFAULT;
     attempt->done = 0;
     frame.attempt = attempt;
     frame.sent = 0;

@@ -141,9 +141,11 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
 {
     uintptr_t address = (uintptr_t)info->si_addr;
     size_t accessible = 0;
+    uint32_t held = axp_injection_held();
 
     if (axp_registers_hash(context) != registers)
         return 1;
+    axp_hold_injection(1);
     switch (axp_access_of_fault(context)) {
     case AXP_READ:
         axp_probe_read(address, 1, &accessible);
@@ -154,6 +156,7 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
     default: /* an instruction that could not be fetched, or nobody knows */
         break;
     }
+    axp_hold_injection(held);
     return accessible != 0;
 }
 

@@ -127,7 +127,7 @@ static int run_and_report(scan_attempt *scan)
         return 0;
     if (scan->attempt.run == find_zero_at_once) {
         scan->attempt.run = find_zero_byte;
-        if (axp_guarded(&scan->attempt) == 0)
+        if (axp_guarded_again(&scan->attempt) == 0)
             return 0;
     }
     return axp_report(&scan->attempt.fault);
@@ -263,8 +263,8 @@ static int probe(uintptr_t start, size_t size, uint32_t access, void (*run)(axp_
     if (axp_span_overflows(start, size))
         return axp_refuse(start, access, AXP_OUT_OF_RANGE);
     axp_prepare(&attempt, start, size, access, run);
-    if (size != 0)
-        axp_guarded(&attempt);
+    if (size != 0 && axp_guarded(&attempt) != 0 && attempt.fault.reason == AXP_INJECTED)
+        return axp_report(&attempt.fault);
     *accessible_out = attempt.done;
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* scan.h: what searches share with scans. */
+/* scan.h: what searches and copies share with scans. */
 #ifndef AXP_SCAN_H
 #define AXP_SCAN_H
 

@@ -230,6 +230,8 @@ def python_constants() -> dict[str, int]:
     named = {
         "AXP_ABI_VERSION": _native.ABI_VERSION,
         "AXP_FAULTS_KEPT": _native.FAULTS_KEPT,
+        "AXP_INJECTION_ONE": _native.INJECTION_ONE,
+        "AXP_INJECTION_ENDLESS": _native.INJECTION_ENDLESS,
         **{f"AXP_RESULT_{kind.upper()}": number for number, kind in enumerate(_native.RESULTS)},
         **{f"AXP_{reason.name}": reason.value for reason in FaultReason},
         **{f"AXP_{flag.name}": int(flag) for flag in MappingFlags},

@@ -88,7 +88,7 @@ READERS = {
         lambda addr, size: raising(lib_dropping_gil.axp_raw_copy_from_user(SCRATCH, addr, size), size)
     ),
     "axp_strncpy_from_user": Reader(
-        lambda addr, size: raising(lib.axp_strncpy_from_user(SCRATCH, addr, size, ctypes.c_void_p()), size)
+        lambda addr, size: raising(lib.axp_strncpy_from_user(SCRATCH, size, addr, size, ctypes.c_void_p()), size)
     ),
     "axp_strnlen_user of 1": Reader(partial(wide_strnlen, 1)),
     "axp_strnlen_user of 2": Reader(partial(wide_strnlen, 2), unit=2),

@@ -183,7 +183,7 @@ def test_an_occurrence_just_before_bad_memory_is_found(ended: Region) -> None:
 def copy_string(own: ctypes.Array[ctypes.c_char], address: int, size: int) -> int:
     """Copy a string to one byte after the start of our buffer and return its length."""
     length = ctypes.c_void_p(2**64 - 1)
-    if lib.axp_strncpy_from_user(ctypes.addressof(own) + 1, address, size, length):
+    if lib.axp_strncpy_from_user(ctypes.addressof(own) + 1, size, address, size, length):
         assert length.value == 2**64 - 1, "a result was written although it failed"
         raise fault_error(size)
     return length.value or 0

@@ -242,7 +242,7 @@ def test_a_string_that_changes_is_as_long_as_its_copy(space: AddrSpace) -> None:
     own, length = ctypes.create_string_buffer(size), ctypes.c_void_p()
 
     def copy() -> None:
-        assert lib_dropping_gil.axp_strncpy_from_user(ctypes.addressof(own), start, size, length) == 0
+        assert lib_dropping_gil.axp_strncpy_from_user(ctypes.addressof(own), size, start, size, length) == 0
         assert (length.value or 0) == len(own.raw.partition(b"\0")[0])
 
     race(lambda number: ctypes.memset(start + number * 4099 % size, 7 * (number % 3), 1), copy)
