@@ -10,7 +10,6 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -355,17 +354,18 @@ def test_sqlite_evaluates_every_truncation(sqlite: Any, database: Database, expr
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file of a database in pages of 512 bytes: a table with an index, and rows that overflow their pages."""
+    """The file of a database in pages of 512 bytes: a table with an index, and a row that overflows its page."""
     path = tmp_path_factory.mktemp("sqlite") / "image.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA page_size = 512")
         connection.execute("CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT, w BLOB)")
         connection.execute("CREATE INDEX i ON t(v)")
         connection.executemany(
-            "INSERT INTO t VALUES(?, ?, ?)", [(n, f"{n:x}" * (n % 9), bytes(n * 9)) for n in range(40)]
+            "INSERT INTO t VALUES(?, ?, ?)", [(n, f"{n:x}" * (n % 9), bytes(n % 5 * 9)) for n in range(60)]
         )
+        connection.execute("INSERT INTO t VALUES(?, ?, ?)", (60, "long", bytes(700)))
         connection.commit()
-    return Path(path).read_bytes()
+    return path.read_bytes()
 
 
 @each_seed
@@ -374,7 +374,7 @@ def test_sqlite_survives_mutations_of_a_database(sqlite: Any, image: bytes, seed
     if not hasattr(sqlite, "sqlite3_deserialize"):
         pytest.skip("this SQLite was built without sqlite3_deserialize()")
     with guard_page_after(image) as source:
-        for data in mutated(image, seed, MUTATIONS // 4):
+        for data in mutated(image, seed, 3 * MUTATIONS):
             database = Database(sqlite)
             database.run(b"PRAGMA mmap_size = 1000000")  # then pages are looked at where they lie, uncopied
             database.deserialize(put_last(source, data), len(data))
