@@ -304,7 +304,8 @@ ABOUT_PROCESSES = {
     "readme",
     "tutorial",
 }
-ABOUT_FOREIGN_CODE = {"real_library", "under_pytest"}
+ELSEWHERE = {"real_library", "under_pytest"}
+"""Those that do not depend on the path of the calls, but on foreign code, or on an interpreter of their own."""
 
 
 def test_the_suite_passes_on_the_other_path(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_the_suite_passes_on_the_other_path(tmp_path: Path) -> None:
         pytest.skip("this is the run on the other path")
     here = Path(__file__).parent
     files = sorted(here.glob("test_*.py"))
-    left_out = ABOUT_PROCESSES | ABOUT_FOREIGN_CODE
+    left_out = ABOUT_PROCESSES | ELSEWHERE
     chosen = [str(file) for file in files if file.stem.removeprefix("test_") not in left_out]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *chosen]
     environment = {**clean_environment(), "AXPTR_OTHER_PATH": "1", "AXPTR_CALLS": OTHER_PATH}
