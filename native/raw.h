@@ -51,6 +51,20 @@ typedef uint8_t __attribute__((vector_size(32), aligned(1), may_alias)) axp_any2
 #define AXP_SCANS_USER static
 #endif
 
+/* Where a function may be compiled for vectors of 32 bytes, which not every processor of the kind has. */
+#if defined(__x86_64__) && !defined(AXP_SANITIZED)
+#define AXP_WIDE __attribute__((target("avx2")))
+static inline int axp_has_wide_vectors(void)
+{
+    return __builtin_cpu_supports("avx2") != 0;
+}
+#else
+static inline int axp_has_wide_vectors(void)
+{
+    return 0;
+}
+#endif
+
 AXP_TOUCHES_USER unsigned char axp_peek(uintptr_t from)
 {
     return *(const volatile unsigned char *)from;
