@@ -13,12 +13,13 @@ from ._demand import DemandPaging
 from ._memory import NO_ACCESS, Change, changed_protection, map_memory, protect_memory, reserve_memory
 from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
 from ._native import lib_dropping_gil as lib
+from ._overlap import write_buffer
 from ._pager import PagerBacking, PagingCounters
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
 from .space import SURE_SPACES, space_error
-from .uaccess import copy_from_user, copy_to_user, probe_read, probe_write
+from .uaccess import copy_from_user, probe_read, probe_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -283,8 +284,9 @@ class AddrSpace(DemandPaging):
             FaultError: They cannot be written; OUT_OF_RANGE if they do not all lie in the space.  The first
                 ``transferred`` bytes were written.
         """
-        self._check_span(addr, memoryview(data).nbytes, _WRITE)
-        copy_to_user(addr, data)
+        with memoryview(data) as source:
+            self._check_span(addr, source.nbytes, _WRITE)
+            write_buffer(addr, source)
 
     def clear(self) -> None:
         """Unmap everything.  Where the system has no more mappings, its memory is kept until it is mapped again.

@@ -9,10 +9,11 @@ from typing import Any, Protocol, TypeVar
 
 from ._native import ADDRESS_MAX, check_status
 from ._native import lib_dropping_gil as lib
+from ._overlap import write_buffer
 from ._paging import can_resolve
 from .addr import VirtAddr, VirtAddrRange
 from .flags import MappingFlags
-from .uaccess import copy_from_user, copy_to_user, probe_read, probe_write
+from .uaccess import copy_from_user, probe_read, probe_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class ProcessSpace:
         return copy_from_user(addr, size)
 
     def write(self, addr: int, data: ReadableBuffer) -> None:
-        """Write the bytes of a buffer, guarded: ``uaccess.copy_to_user``."""
-        copy_to_user(addr, data)
+        """Write the bytes of a buffer, guarded, as ``uaccess.copy_to_user`` does; it may overlap the target."""
+        with memoryview(data) as source:
+            write_buffer(addr, source)
 
     def _is_ready(self, start: int, size: int, flags: int) -> bool:
         return (probe_write if flags & 2 else probe_read)(start, size) == size

@@ -155,7 +155,9 @@ def copy_to_user(addr: int, data: ReadableBuffer, *, release_gil: bool = False) 
 
     Args:
         addr: Where to write.
-        data: Any contiguous buffer.  It is our own memory: if the buffer itself is bad, the process crashes.
+        data: Any contiguous buffer.  It is our own memory: if the buffer itself is bad, the process crashes.  It may
+            not overlap the target, which is written page by page; ``write`` of spaces and slices, and GuardedView,
+            look for that first.
         release_gil: Drop the GIL even for less than 1 MiB: for memory that may have to come from a disk.
 
     Raises:
