@@ -9,7 +9,7 @@ from functools import total_ordering
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
-from ._scalar import require_ctype
+from ._scalar import is_complete, require_ctype
 from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
@@ -53,6 +53,7 @@ class _UserPointer(Generic[_T]):
     _access: ClassVar[int]
     """ACCESS_FLAGS, since an enumeration takes longer than an access."""
     _size: ClassVar[int]
+    """0: it has none, or may get another one, and the long way is gone."""
     _align: ClassVar[int]
     _family: ClassVar[Any]
     """The class without a type that this one was made from."""
@@ -65,7 +66,7 @@ class _UserPointer(Generic[_T]):
             cls._family = cls
             cls._typed = {}
         else:
-            cls._size = sizeof(cls.ctype)  # 0: it has none, or none yet
+            cls._size = sizeof(cls.ctype) if is_complete(cls.ctype) else 0
             cls._align = alignment(cls.ctype) or 1
 
     if not TYPE_CHECKING:

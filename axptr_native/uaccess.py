@@ -332,7 +332,7 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     """
     refuse_objects(ctype)
     addr, usize = check_span(addr, usize, _READ)
-    result = ctype()
+    result = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
     size = min(usize, sizeof(ctype))
     own = addressof(result)
     if size and _lib(size).axp_raw_copy_from_user(own, addr, size):

@@ -212,7 +212,7 @@ def _load(address: int, ctype: Any) -> Any:
     if _is_scalar(ctype):
         return get_user(address, ctype)
     refuse_objects(ctype)
-    copy = ctype()
+    copy = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
     copy_from_user_into(address, copy)
     return copy
 
