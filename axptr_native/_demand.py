@@ -67,7 +67,7 @@ class DemandPaging(Reservation):
             OSError: EINVAL (unaligned, or not in the space); ENOMEM (the system has no more mappings).
             ValueError: The space is closed.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         return sum(self._take_out(page) for page in range(start, start + size, PAGE_SIZE))
 
     def _expect_faults(self) -> None:

@@ -41,11 +41,14 @@ class Scalar:
 
         Raises:
             TypeError: ``value`` is of the wrong type.
-            ValueError: ``value`` is an integer that does not fit.
+            ValueError: ``value`` is a number that does not fit.
         """
         if self.carrier is ctypes.c_void_p:
             return self._pack_address(value)
-        packed = self.carrier(value)
+        try:
+            packed = self.carrier(value)
+        except OverflowError as error:  # an int that no float comes near to
+            raise ValueError(f"{self.ctype.__name__}: {error}") from None
         if self.is_integer and packed.value != operator.index(value):
             raise ValueError(f"{value} does not fit {self.ctype.__name__}")
         return packed

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from _typeshed import FileDescriptorLike, ReadableBuffer
+    from typing_extensions import Self
 
     from ._pager import Pager, WriteBack
 
@@ -34,7 +35,7 @@ __all__ = ["AddrSpace", "Area", "PagingCounters"]
 
 _Result = TypeVar("_Result")
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
-_ALL = _READ | _WRITE | MappingFlags.EXECUTE
+_ALL = (_READ | _WRITE | MappingFlags.EXECUTE).value
 _OFFSET_MAX = (1 << 63) - 1
 _DESCRIPTOR_MAX = (1 << 31) - 1
 
@@ -81,9 +82,9 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::map_alloc``.
         """
-        options = MAP_POPULATE if populate else 0
+        options = MAP_FIXED | (MAP_POPULATE if populate else 0)
         return self._map(
-            start, size, flags, None, 0, lambda at: map_memory(size, flags, start=at, options=options | MAP_FIXED)
+            start, size, flags, None, 0, lambda at, size: map_memory(size, flags, start=at, options=options)
         )
 
     def map_file(
@@ -128,7 +129,7 @@ class AddrSpace(DemandPaging):
             flags,
             _File(),
             offset,
-            lambda at: map_memory(size, flags, start=at, options=options, file=descriptor, offset=offset),
+            lambda at, size: map_memory(size, flags, start=at, options=options, file=descriptor, offset=offset),
         )
 
     def map_pager(
@@ -158,21 +159,19 @@ class AddrSpace(DemandPaging):
 
         Raises:
             OSError: As ``map_alloc``.  Nothing was changed.
+            TypeError: The pager, or ``write_back``, cannot be called.
             ValueError: The space is closed.
         """
-        self._check_place(start, size)
+        if not callable(pager) or not (write_back is None or callable(write_back)):
+            raise TypeError(f"functions are required as the pager and to write back, not {pager!r} and {write_back!r}")
+        _, size = self._check_place(self.base if start is None else start, size)
         backing = PagerBacking(size, pager, write_back)
-        self._expect_faults()
-        return self._map(
-            start,
-            size,
-            flags,
-            backing,
-            0,
-            lambda at: map_memory(
-                size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file.descriptor
-            ),
-        )
+
+        def establish(at: int, size: int) -> int:
+            self._expect_faults()
+            return map_memory(size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file.descriptor)
+
+        return self._map(start, size, flags, backing, 0, establish)
 
     def unmap(self, start: int, size: int) -> None:
         """Take everything out of a range, which may have holes.
@@ -186,7 +185,7 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::unmap``.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         if self._is_interrupted():
             self._put_off.append((start, start + size))
             return
@@ -207,7 +206,7 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::protect``.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         _check_flags(flags)
         end = start + size
         with self._lock_to_change():
@@ -248,7 +247,7 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::populate_area``; Linux ``MADV_POPULATE_READ``, ``MADV_POPULATE_WRITE``.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         access = _WRITE if _WRITE in flags else _READ
         end = start + size
         with self._lock_to_read():
@@ -274,7 +273,7 @@ class AddrSpace(DemandPaging):
         Raises:
             FaultError: They cannot be read; OUT_OF_RANGE if they do not all lie in the space.
         """
-        self._check_span(addr, size, _READ)
+        addr, size = self._check_span(addr, size, _READ)
         return copy_from_user(addr, size)
 
     def write(self, addr: int, data: ReadableBuffer) -> None:
@@ -285,7 +284,7 @@ class AddrSpace(DemandPaging):
                 ``transferred`` bytes were written.
         """
         with memoryview(data) as source:
-            self._check_span(addr, source.nbytes, _WRITE)
+            addr, _ = self._check_span(addr, source.nbytes, _WRITE)
             write_buffer(addr, source)
 
     def clear(self) -> None:
@@ -325,7 +324,7 @@ class AddrSpace(DemandPaging):
         """Return ``f(self)``: an address space is its own provider."""
         return f(self)
 
-    def __enter__(self) -> AddrSpace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -340,13 +339,13 @@ class AddrSpace(DemandPaging):
         flags: MappingFlags,
         backing: Backing | None,
         offset: int,
-        establish: Callable[[int], int],
+        establish: Callable[[int, int], int],
     ) -> VirtAddrRange:
-        self._check_place(start, size)
+        place, size = self._check_place(self.base if start is None else start, size)
         _check_flags(flags)
         with self._lock_to_change():
             self._begin()
-            at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(start)
+            at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(place)
             if at is None:
                 raise space_error(errno.ENOMEM, f"no room for {size} bytes in {self!r}")
             taken = self._areas.overlapping(at, at + size)
@@ -354,7 +353,7 @@ class AddrSpace(DemandPaging):
                 raise space_error(errno.EEXIST, f"{size} bytes at {at} overlap {taken[0]!r}")
             mapped = VirtAddrRange.from_start_size(at, size)
             try:
-                establish(at)
+                establish(at, size)
                 self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
             except BaseException:
                 self._areas.replace(mapped.start, mapped.end, [])
@@ -392,9 +391,11 @@ class AddrSpace(DemandPaging):
                 area.backing.drop(area.offset, area.range.size)
         return removed
 
-    def _check_span(self, addr: int, size: int, access: MappingFlags) -> None:
+    def _check_span(self, addr: int, size: int, access: MappingFlags) -> tuple[int, int]:
+        addr, size = index(addr), index(size)
         if not self.contains_range(addr, size):
             raise FaultError(addr, access, FaultReason.OUT_OF_RANGE, size=size)
+        return addr, size
 
 
 SURE_SPACES.add(AddrSpace)
@@ -403,7 +404,7 @@ SURE_SPACES.add(AddrSpace)
 def _check_flags(flags: MappingFlags) -> None:
     if not isinstance(flags, MappingFlags):
         raise TypeError(f"MappingFlags are required, not {flags!r}")
-    if flags & ~_ALL:
+    if flags.value & ~_ALL:  # of the flags themselves, ~ knows only those that there are
         raise space_error(errno.EINVAL, f"{flags!r} are more than the flags that there are")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import alignment, c_char, c_char_p, c_wchar, c_wchar_p, sizeof
-from functools import total_ordering
+from functools import partial
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
@@ -14,13 +14,14 @@ from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
 from .flags import MappingFlags
-from .space import SURE_SPACES, ProcessSpace
+from .space import SURE_SPACES, ProcessSpace, lend
 from .uaccess import get_user
 from .view import UserRef, UserSlice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _ctypes import _CData, _Pointer
+    from collections.abc import Callable
 
     from typing_extensions import Self
 
@@ -39,7 +40,6 @@ _PROBED = 1 << 16
 """Bytes up to which pages are brought in by a probe: for many, one system call is faster."""
 
 
-@total_ordering
 class _UserPointer(Generic[_T]):
     """What the two kinds of pointer have in common."""
 
@@ -132,24 +132,27 @@ class _UserPointer(Generic[_T]):
 
         Source: axptr ``UserPtr::get``.
         """
-        space: Any = _PROCESS if aspace is None else aspace
-        at = self._address
-        if self._is_ready(space, self._size, self._access):
-            return UserRef(at, self.ctype, space, self._writable)
-        return space.with_addr_space(self._get_checked)  # type: ignore[no-any-return]
+        return self._when_checked(aspace, 1, self._access, self._refer)  # type: ignore[no-any-return]
 
-    def _is_ready(self, space: Any, size: int, access: int) -> bool:
-        """Return whether all that is to be checked was found good, at once."""
-        return (
+    def _refer(self, space: Space) -> UserRef[_T]:
+        return UserRef(self._address, self.ctype, space, self._writable)
+
+    def _when_checked(self, aspace: Any, count: int, access: int, use: Callable[[Any], Any]) -> Any:
+        """Return ``use(space)``, once the space is seen to allow an access to so many elements."""
+        space = _PROCESS if aspace is None else aspace
+        size = count * self._size
+        if (
             type(space) in SURE_SPACES
             and not self._address % self._align
             and 0 < size <= _PROBED
             and space._is_ready(self._address, size, access)
-        )
+        ):
+            return use(space)
+        return lend(space, partial(self._check, count, access, use))
 
-    def _get_checked(self, space: Space) -> UserRef[_T]:
-        check_region(space, self._address, Layout.of(self.ctype), self.ACCESS_FLAGS)
-        return UserRef(self._address, self.ctype, space, self._writable)
+    def _check(self, count: int, access: int, use: Callable[[Any], Any], space: Space) -> Any:
+        check_region(space, self._address, Layout.of(self.ctype, count), MappingFlags(access))
+        return use(space)
 
     # To mypy self must be able to be anything that is derived from this class; these are the two that there are.
     @overload
@@ -192,16 +195,11 @@ class _UserPointer(Generic[_T]):
             OSError: The system could not bring the pages in.
         """
         target = _pointed(self.ctype)
-        space: Any = _PROCESS if aspace is None else aspace
-        at = self._address
-        if self._is_ready(space, self._size, MappingFlags.READ.value):
-            return self._family[target](get_user(at, ctypes.c_void_p) or 0)
 
-        def checked(space: Space) -> Any:
-            check_region(space, at, Layout.of(self.ctype), MappingFlags.READ)
-            return self._family[target](get_user(at, ctypes.c_void_p) or 0)
+        def read(_space: Space) -> Any:
+            return self._family[target](get_user(self._address, ctypes.c_void_p) or 0)
 
-        return space.with_addr_space(checked)
+        return self._when_checked(aspace, 1, UserConstPtr._access, read)
 
     @overload
     def cast(self: UserPtr[Any], ctype: type[_U]) -> UserPtr[_U]: ...  # type: ignore[misc]
@@ -249,16 +247,12 @@ class _UserPointer(Generic[_T]):
         """
         if length is None:
             aspace, length = None, aspace
-        space: Any = _PROCESS if aspace is None else aspace
-        at, count = self._address, index(length)
-        if self._is_ready(space, count * self._size, self._access):
-            return UserSlice(at, self.ctype, count, space, self._writable)
+        count = index(length)
 
-        def checked(space: Space) -> UserSlice[_T]:
-            check_region(space, at, Layout.of(self.ctype, count), self.ACCESS_FLAGS)
-            return UserSlice(at, self.ctype, count, space, self._writable)
+        def refer(space: Space) -> UserSlice[_T]:
+            return UserSlice(self._address, self.ctype, count, space, self._writable)
 
-        return space.with_addr_space(checked)  # type: ignore[no-any-return]
+        return self._when_checked(aspace, count, self._access, refer)  # type: ignore[no-any-return]
 
     def get_as_null_terminated(
         self, aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
@@ -267,11 +261,12 @@ class _UserPointer(Generic[_T]):
 
         Args:
             aspace: The address space that has to allow the access; the whole process if it is left out.
-            limit: The most elements to look at, the terminator included.
+            limit: The most elements to look at, the terminator included.  0 gives an empty slice.
 
         Raises:
             FaultError: MISALIGNED, REFUSED (the space does not allow it), or memory ends before the terminator.
             TooLongError: No terminator within ``limit`` elements.
+            ValueError: ``limit`` is negative.
 
         Source: axptr ``UserPtr::get_as_null_terminated``.
         """
@@ -280,7 +275,7 @@ class _UserPointer(Generic[_T]):
             count = check_null_terminated(space, self._address, self.ctype, self.ACCESS_FLAGS, limit)
             return UserSlice(self._address, self.ctype, count, space, self._writable)
 
-        return (_PROCESS if aspace is None else aspace).with_addr_space(checked)
+        return lend(_PROCESS if aspace is None else aspace, checked)
 
     def __bool__(self) -> bool:
         return not self.is_null()
@@ -317,6 +312,15 @@ class _UserPointer(Generic[_T]):
 
     def __lt__(self, other: Self) -> bool:
         return self._address < other._address if type(other) is type(self) else NotImplemented
+
+    def __le__(self, other: Self) -> bool:
+        return self._address <= other._address if type(other) is type(self) else NotImplemented
+
+    def __gt__(self, other: Self) -> bool:
+        return self._address > other._address if type(other) is type(self) else NotImplemented
+
+    def __ge__(self, other: Self) -> bool:
+        return self._address >= other._address if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), self._address))
@@ -364,12 +368,13 @@ class UserConstPtr(_UserPointer[_T]):
 
         Args:
             aspace: The address space that has to allow the access; the whole process if it is left out.
-            limit: The most bytes to look at, the terminator included.
+            limit: The most bytes to look at, the terminator included.  0 gives an empty text.
 
         Raises:
             TypeError: It does not point to ``c_char``.
             FaultError: MISALIGNED, REFUSED (the space does not allow it), or memory ends before the terminator.
             TooLongError: No terminator within ``limit`` bytes.
+            ValueError: ``limit`` is negative.
             EncodingError: It is not UTF-8; raised from the UnicodeDecodeError.
 
         Source: axptr ``UserConstPtr::get_as_str``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from operator import index
 from typing import Any, Protocol, TypeVar
 
 from ._native import ADDRESS_MAX, check_status
@@ -47,6 +48,18 @@ class Space(AddrSpaceProvider, Protocol):
         """Bring the pages in."""
 
 
+def lend(aspace: Any, f: Callable[[Any], _Result]) -> _Result:
+    """Return ``f(space)``, with the address space that a provider lends.
+
+    Raises:
+        TypeError: It is no provider.
+    """
+    with_addr_space: Callable[[Any], _Result] | None = getattr(aspace, "with_addr_space", None)
+    if with_addr_space is None:
+        raise TypeError(f"an address space, or what lends one, is required, not {aspace!r}")
+    return with_addr_space(f)
+
+
 class ProcessSpace:
     """The whole process, whose page table is the hardware's: checks are guarded probes."""
 
@@ -79,6 +92,7 @@ class ProcessSpace:
         Raises:
             OSError: The system's own: ENOMEM, EINVAL, EFAULT.
         """
+        start, size = index(start), index(size)
         access = _WRITE if _WRITE in flags else _READ
         if not 0 <= start <= start + size <= ADDRESS_MAX:
             raise space_error(errno.EINVAL, f"{size} bytes at {start:#x} are not in the address space")
@@ -86,7 +100,7 @@ class ProcessSpace:
 
     def handle_page_fault(self, addr: int, flags: MappingFlags) -> bool:
         """Resolve a fault at an address, if it lies in an AddrSpace that can."""
-        return can_resolve(addr, _WRITE if _WRITE in flags else _READ)
+        return can_resolve(index(addr), _WRITE if _WRITE in flags else _READ)
 
     def read(self, addr: int, size: int) -> bytes:
         """Return bytes, guarded: ``uaccess.copy_from_user``."""

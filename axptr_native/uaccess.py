@@ -250,7 +250,7 @@ def put_user(addr: int, ctype: type[Any], value: Any) -> None:
     Raises:
         FaultError: It cannot be written, and nothing was; ``transferred`` is 0.
         TypeError: ``ctype`` is not such a type, or ``value`` is none of its values.
-        ValueError: An integer or an address does not fit.  A float is rounded as ctypes does it.
+        ValueError: A number or an address does not fit.  A float is rounded as ctypes does it.
 
     Source: Linux ``put_user``.
     """

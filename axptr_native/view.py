@@ -66,7 +66,9 @@ class UserRef(_Typed[_T]):
 
         Raises:
             FaultError: It cannot be read, or written.
-            TypeError: Written through a const pointer, or with a value of the wrong type; nothing was touched.
+            TypeError: Written through a const pointer, or with a value of the wrong type; nothing was touched.  Of a
+                type that holds objects, or a simple type that no access is as wide as: ``copy`` of a slice gives a
+                ``c_longdouble``.
             ValueError: Written with a value that does not fit; nothing was touched.
         """
         ctype = self._ctype
