@@ -314,7 +314,7 @@ class AddrSpace(DemandPaging):
         areas = self._areas
         first, end, allowed = areas.latest
         if not first <= start <= end - size:
-            with self._lock:
+            with self._lock_to_read():
                 areas.find(start)
                 first, end, allowed = areas.latest
         ready = first <= start <= end - size and flags & allowed == flags

@@ -30,6 +30,9 @@ def use():
     def attempt(act):
         try: act()
         except (FaultError, ValueError): pass
+    for start in (memory.start, paged.start):  # first: of two areas, one is not what was looked for last
+        attempt(lambda: UserPtr[ctypes.c_int](start).get(space).value)
+        attempt(lambda: UserConstPtr[ctypes.c_int](start).get_as_slice(space, 3).copy())
     attempt(lambda: elements[3])
     attempt(lambda: elements.write(b"1234"))
     attempt(lambda: value.value)
@@ -70,6 +73,16 @@ use()
     "used by a late finalizer": "sys.modules['late'] = late = Late(use)",
     "closed by a late finalizer": "sys.modules['late'] = late = Late(space.close, use, space.close)",
     "kept by a late finalizer": "sys.modules['late'] = late = Late(cycle.clear, lambda: cycle.append(space))",
+    "while a thread operates on the space": """
+entered = threading.Event()
+def operate():
+    with space._lock:
+        entered.set()
+        threading.Event().wait()
+threading.Thread(target=operate, daemon=True).start()
+entered.wait()
+sys.modules['late'] = Late(use, space.close, use)
+""",
     "while a thread waits in a pager": """
 entered = threading.Event()
 def wait_for_ever(page, access):
