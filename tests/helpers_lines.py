@@ -12,17 +12,20 @@ import axptr_native
 
 LINES = 100
 """More than an operation executes."""
-_FOLDER = str(Path(axptr_native.__file__).parent)
+_FOLDER = str(Path(axptr_native.__file__).parent / "_")[:-1]
 
 
 @contextmanager
-def before_line(number: int, act: Callable[[], object]) -> Iterator[None]:
-    """Run a function before the line of that number, from 0 on, that this thread executes in the package, if any."""
+def before_line(number: int, act: Callable[[], object], *, within: str = "") -> Iterator[None]:
+    """Run a function before the line of that number, from 0 on, that this thread executes in the package, if any.
+
+    Or in a part of it, given the path from the package on.
+    """
     lines = 0
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
         nonlocal lines
-        if not frame.f_code.co_filename.startswith(_FOLDER):
+        if not frame.f_code.co_filename.startswith(_FOLDER + within):
             return None
         if event == "line":
             lines += 1

@@ -242,6 +242,15 @@ def test_a_limit_of_no_elements_is_an_empty_run(space: AddrSpace) -> None:
     assert asked.calls == []
 
 
+@pytest.mark.parametrize("missing", [READ, WRITE, MappingFlags.EXECUTE])
+def test_a_refusal_names_the_access_that_is_missing(missing: MappingFlags, space: AddrSpace) -> None:
+    """Of the accesses that are asked for, the error's is the one that the space does not allow."""
+    every = RW | MappingFlags.EXECUTE
+    start = space.map_alloc(None, PAGE_SIZE, every & ~missing).start
+    error = fault_of(lambda: check_region(space, start, Layout(8, 8), every), str(missing))
+    assert (error.access, error.reason, error.address) == (missing, FaultReason.REFUSED, start)
+
+
 def test_misaligned_runs_are_refused_first(space: AddrSpace) -> None:
     """A run that does not start on its elements' alignment is MISALIGNED before the space is asked."""
     asked = Recording(0, 0)

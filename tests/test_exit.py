@@ -16,6 +16,7 @@ memory = space.map_alloc(space.base, 4 * PAGE_SIZE, RW)
 give, take = (lambda page, access: b"p" * PAGE_SIZE), (lambda page, data: None)
 paged = space.map_pager(None, 8 * PAGE_SIZE, RW, give, write_back=take)
 space.write(paged.start, b"dirty")
+pointers = [kind[ctypes.c_int](start) for start in (memory.start, paged.start) for kind in (UserPtr, UserConstPtr)]
 elements = UserPtr[ctypes.c_int](memory.start).get_as_slice(space, 100)
 value = UserPtr[ctypes.c_int](paged.start).get(space)
 with tempfile.TemporaryFile() as file:
@@ -30,9 +31,9 @@ def use():
     def attempt(act):
         try: act()
         except (FaultError, ValueError): pass
-    for start in (memory.start, paged.start):  # first: of two areas, one is not what was looked for last
-        attempt(lambda: UserPtr[ctypes.c_int](start).get(space).value)
-        attempt(lambda: UserConstPtr[ctypes.c_int](start).get_as_slice(space, 3).copy())
+    for pointer in pointers:  # first: of two areas, one is not what was looked for last
+        attempt(lambda: pointer.get(space).value)
+        attempt(lambda: pointer.get_as_slice(space, 3).copy())
     attempt(lambda: elements[3])
     attempt(lambda: elements.write(b"1234"))
     attempt(lambda: value.value)
