@@ -8,6 +8,8 @@ import operator
 import sys
 from _ctypes import CFuncPtr
 
+from ._members import is_complete, parts_of
+
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
     from typing import Any
@@ -133,24 +135,10 @@ def refuse_objects(ctype: Any) -> None:
         return
     if issubclass(ctype, ctypes._SimpleCData) and ctype._type_ == "O":
         raise TypeError("an object cannot be made from memory that is not trusted")
-    for part in _parts(ctype):
+    for part in parts_of(ctype):
         refuse_objects(part)
     if is_complete(ctype):
         _without_objects.add(ctype)
 
 
 _without_objects: set[Any] = set()
-
-
-def is_complete(ctype: Any) -> bool:
-    """Return whether nothing can change what the values of a type are: structures and unions may get fields late."""
-    if issubclass(ctype, ctypes.Array):
-        return is_complete(ctype._type_)
-    if not issubclass(ctype, (ctypes.Structure, ctypes.Union)):
-        return True
-    return "_fields_" in vars(ctype) and all(map(is_complete, _parts(ctype)))
-
-
-def _parts(ctype: Any) -> list[Any]:
-    """Return the types of a structure's fields, those of the structures that it is derived from included."""
-    return [field[1] for base in ctype.__mro__ for field in vars(base).get("_fields_", ())]

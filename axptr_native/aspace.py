@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 from operator import index
 from typing import TypeVar
 
 from ._areas import Area, Backing
-from ._demand import DemandPaging
-from ._memory import NO_ACCESS, Change, changed_protection, map_memory, protect_memory, reserve_memory
+from ._mapping import Mapping, changes, check_flags
+from ._memory import NO_ACCESS, changed_protection, map_memory
 from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
 from ._native import lib_dropping_gil as lib
 from ._overlap import write_buffer
 from ._pager import PagerBacking, PagingCounters
-from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
+from .addr import PAGE_SIZE, VirtAddrRange
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
 from .space import SURE_SPACES, space_error
@@ -35,7 +34,6 @@ __all__ = ["AddrSpace", "Area", "PagingCounters"]
 
 _Result = TypeVar("_Result")
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
-_ALL = (_READ | _WRITE | MappingFlags.EXECUTE).value
 _OFFSET_MAX = (1 << 63) - 1
 _DESCRIPTOR_MAX = (1 << 31) - 1
 
@@ -44,7 +42,7 @@ class _File(Backing):
     __slots__ = ()
 
 
-class AddrSpace(DemandPaging):
+class AddrSpace(Mapping):
     """A range of addresses that nothing else can move into, with areas mapped into it.
 
     What is not mapped allows no access, so a stale pointer into it always faults.  A context manager: leaving it
@@ -207,14 +205,14 @@ class AddrSpace(DemandPaging):
         Source: Starry-OS ``AddrSpace::protect``.
         """
         start, size = self._check_place(start, size)
-        _check_flags(flags)
+        check_flags(flags)
         end = start + size
         with self._lock_to_change():
             self._begin()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
             parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-            with changed_protection([change for part in parts for change in _changes(part, flags)]):
+            with changed_protection([change for part in parts for change in changes(part, flags)]):
                 self._areas.replace(start, end, [part.part(start, end, flags) for part in parts])
 
     def check_region_access(self, range: VirtAddrRange, flags: MappingFlags) -> bool:  # noqa: A002
@@ -332,65 +330,6 @@ class AddrSpace(DemandPaging):
     ) -> None:
         self.close()
 
-    def _map(
-        self,
-        start: int | None,
-        size: int,
-        flags: MappingFlags,
-        backing: Backing | None,
-        offset: int,
-        establish: Callable[[int, int], int],
-    ) -> VirtAddrRange:
-        place, size = self._check_place(self.base if start is None else start, size)
-        _check_flags(flags)
-        with self._lock_to_change():
-            self._begin()
-            at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(place)
-            if at is None:
-                raise space_error(errno.ENOMEM, f"no room for {size} bytes in {self!r}")
-            taken = self._areas.overlapping(at, at + size)
-            if taken:
-                raise space_error(errno.EEXIST, f"{size} bytes at {at} overlap {taken[0]!r}")
-            mapped = VirtAddrRange.from_start_size(at, size)
-            try:
-                establish(at, size)
-                self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
-            except BaseException:
-                self._areas.replace(mapped.start, mapped.end, [])
-                with contextlib.suppress(OSError):  # a mapping that failed for want of mappings took nothing with it
-                    reserve_memory(size, start=at)
-                raise
-            return mapped
-
-    def _begin(self) -> None:
-        """Begin a change, with the lock held; first do what was put off."""
-        self._check_open()
-        while self._put_off:
-            start, end = self._put_off[-1]
-            self._clear(start, end)
-            self._put_off.remove((start, end))
-
-    def _clear_all(self) -> list[Area]:
-        try:
-            return self._clear(self.base, self.end)
-        except OSError:
-            # One mapping too many for the system.  To hide what is there takes none, and the rest is done when the
-            # addresses are given back.
-            protect_memory(self.base, self.size, NO_ACCESS)
-            return self._forget(self.base, self.end)
-
-    def _clear(self, start: int, end: int) -> list[Area]:
-        reserve_memory(end - start, start=start)
-        return self._forget(start, end)
-
-    def _forget(self, start: int, end: int) -> list[Area]:
-        removed = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-        self._areas.replace(start, end, [])
-        for area in removed:
-            if isinstance(area.backing, PagerBacking):
-                area.backing.drop(area.offset, area.range.size)
-        return removed
-
     def _check_span(self, addr: int, size: int, access: MappingFlags) -> tuple[int, int]:
         addr, size = index(addr), index(size)
         if not self.contains_range(addr, size):
@@ -399,17 +338,3 @@ class AddrSpace(DemandPaging):
 
 
 SURE_SPACES.add(AddrSpace)
-
-
-def _check_flags(flags: MappingFlags) -> None:
-    if not isinstance(flags, MappingFlags):
-        raise TypeError(f"MappingFlags are required, not {flags!r}")
-    if flags.value & ~_ALL:  # of the flags themselves, ~ knows only those that there are
-        raise space_error(errno.EINVAL, f"{flags!r} are more than the flags that there are")
-
-
-def _changes(area: Area, flags: MappingFlags) -> list[Change]:
-    """Return what the system has to change so that an area allows this."""
-    if isinstance(area.backing, PagerBacking):
-        return area.backing.changes(area, flags)
-    return [Change(area.range.start, area.range.size, area.flags, flags)]

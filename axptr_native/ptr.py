@@ -9,7 +9,8 @@ from functools import partial
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
-from ._scalar import is_complete, require_ctype
+from ._members import find_field, is_complete, pointed_type
+from ._scalar import require_ctype
 from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
@@ -194,7 +195,7 @@ class _UserPointer(Generic[_T]):
             FaultError: MISALIGNED, REFUSED (the space does not allow it), OUT_OF_RANGE; or the read faulted.
             OSError: The system could not bring the pages in.
         """
-        target = _pointed(self.ctype)
+        target = pointed_type(self.ctype)
 
         def read(_space: Space) -> Any:
             return self._family[target](get_user(self._address, ctypes.c_void_p) or 0)
@@ -220,7 +221,7 @@ class _UserPointer(Generic[_T]):
             AttributeError: There is no such member.
             TypeError: It is a bit field.
         """
-        field = _find_field(self.ctype, name)
+        field = find_field(self.ctype, name)
         if field is None:
             raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
         if len(field) > 2:
@@ -386,31 +387,6 @@ class UserConstPtr(_UserPointer[_T]):
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise EncodingError(self._address, str(error)) from error
-
-
-def _find_field(ctype: Any, name: str) -> Any:
-    """Return the entry of a member in its ``_fields_``, also of a member of an anonymous one, or None."""
-    for base in ctype.__mro__:
-        anonymous = vars(base).get("_anonymous_", ())
-        for field in vars(base).get("_fields_", ()):
-            found = field if field[0] == name else None
-            if found is None and field[0] in anonymous:
-                found = _find_field(field[1], name)
-            if found is not None:
-                return found
-    return None
-
-
-def _pointed(ctype: Any) -> Any:
-    """Return the type of what a pointer type points to."""
-    target = None
-    if issubclass(ctype, ctypes._Pointer):
-        target = getattr(ctype, "_type_", None)
-    elif issubclass(ctype, (c_char_p, c_wchar_p)):
-        target = c_char if issubclass(ctype, c_char_p) else c_wchar
-    if target is None:
-        raise TypeError(f"{ctype.__name__} does not say what it points to, if it does: cast to POINTER(T) first")
-    return target
 
 
 def _rebuild(kind: Any, ctype: Any, address: int) -> Any:
