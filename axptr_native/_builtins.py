@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object
+from functools import partial
 
 from . import _paging
 from ._native import ACCESSES, REASONS, lib
@@ -159,7 +160,7 @@ class _Maker:
             "fault_error": FaultError,
             "no_arguments": (),
             "bad_address": BAD_ADDRESS,
-            "virt_addr": VirtAddr,
+            "virt_addr": partial(int.__new__, VirtAddr),  # without a look at what is an address
             "resolve": _resolve,
             "slice_type": slice,
             "refusals": _REFUSALS,

@@ -68,15 +68,20 @@ class DemandPaging(Reservation):
             OSError: EINVAL (unaligned, or not in the space); ENOMEM (the system has no more mappings).
             ValueError: The space is closed.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         return sum(self._take_out(page) for page in range(start, start + size, PAGE_SIZE))
 
     def _expect_faults(self) -> None:
-        """Have guarded accesses that fault ask the spaces, from now on."""
-        low, high = _paging.paged
-        _paging.paged = min(low or self.base, self.base), max(high, self.end)
+        """Have guarded accesses that fault ask the spaces, from now on.
+
+        Another thread may do so too, and a finalizer in the middle: whoever tells the addresses last looks again.
+        """
+        _spaces.note_paged(self.base, self.end)
         _paging.resolver = _resolve_anywhere
-        expect_paging(*_paging.paged)
+        told = None
+        while told != (paged := _spaces.paged()):
+            _paging.paged = told = paged
+            expect_paging(*paged)
 
     def _prepare_fork(self) -> None:
         for backing in self._backings():
@@ -149,10 +154,10 @@ class DemandPaging(Reservation):
                         backing.busy[offset] = mine
                         break
                 if busy.thread == mine.thread:
-                    return self._refuse(error, RuntimeError("a pager accesses the page that it is asked for"))
+                    return self._refuse(error, RuntimeError("a pager or write-back accesses the page that it is for"))
                 if sys.is_finalizing():
                     return self._refuse(error, RuntimeError("the page was on its way when the interpreter ended"))
-                busy.done.wait()
+                busy.wait()
             try:
                 content = self._ask(backing, page, error.access)
             except Exception as cause:
@@ -212,6 +217,8 @@ class DemandPaging(Reservation):
             return None
         if not isinstance(content, bytes):
             raise TypeError(f"a pager returns bytes or None, not {type(content).__name__}")
+        if type(content) is not bytes:
+            content = memoryview(content).tobytes()  # without what its class says of it
         if len(content) != PAGE_SIZE:
             raise ValueError(f"a pager returned {len(content)} bytes for a page of {PAGE_SIZE}")
         return content
@@ -234,7 +241,7 @@ class DemandPaging(Reservation):
         with self._lock_to_read():
             if backing is not None and backing.busy.get(offset) is busy:
                 del backing.busy[offset]
-        busy.done.set()
+        busy.end()
 
 
 def _resolve_anywhere(error: FaultError) -> FaultError | None:

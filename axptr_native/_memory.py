@@ -7,7 +7,7 @@ import contextlib
 from ctypes import c_void_p
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._native import MAP_FIXED, MAP_RESERVE, check_status, lib, lib_dropping_gil
+from ._native import MAP_FIXED, MAP_RESERVE, MAP_SHARED, check_status, lib, lib_dropping_gil
 from .addr import PAGE_SIZE
 from .flags import MappingFlags
 
@@ -52,25 +52,34 @@ def changed_protection(changes: list[Change]) -> Iterator[None]:
     """Allow the new access everywhere, or leave it as it was everywhere, also if the block fails.
 
     A split that a change needs may be one mapping too many.  Taken back in the other order, no step needs more
-    mappings than there were at that point before.
+    mappings than there were at that point before, but for two.  Of two splits that a change needs, the first may be
+    done, and stays; and mmap goes one mapping further than a split may, so what is joined there could not be taken
+    apart again.  So one mapping is kept to spare, where there is room for two.
 
     Raises:
         OSError: The system's own.  Nothing was changed, unless other threads took the last mappings meanwhile.
     """
-    if sum(change.size for change in changes) > PAGE_SIZE:
-        # mmap goes one mapping further than a split may: what is joined there could not be taken apart again.
-        release_memory(reserve_memory(PAGE_SIZE), PAGE_SIZE)
-    tried: list[Change] = []
-    try:
-        for change in changes:
-            tried.append(change)
-            protect_memory(change.start, change.size, change.after)
-        yield
-    except BaseException:
-        for change in reversed(tried):
-            with contextlib.suppress(OSError):  # of one that cannot go back, the others still can
-                protect_memory(change.start, change.size, change.before)
-        raise
+    with contextlib.ExitStack() as spare:
+        if sum(change.size for change in changes) > PAGE_SIZE:
+            spare.callback(release_memory, _map_alone(), PAGE_SIZE)
+            release_memory(_map_alone(), PAGE_SIZE)
+        tried: list[Change] = []
+        try:
+            for change in changes:
+                tried.append(change)
+                protect_memory(change.start, change.size, change.after)
+            yield
+        except BaseException:
+            spare.close()
+            for change in reversed(tried):
+                with contextlib.suppress(OSError):  # of one that cannot go back, the others still can
+                    protect_memory(change.start, change.size, change.before)
+            raise
+
+
+def _map_alone() -> int:
+    """Map a page that is joined with no other."""
+    return map_memory(PAGE_SIZE, NO_ACCESS, options=MAP_SHARED)
 
 
 def unmap_memory(start: int, size: int) -> None:

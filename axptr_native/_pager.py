@@ -115,13 +115,15 @@ class PagerBacking(Backing):
 
     def copy_for_child(self) -> None:
         """Before a fork: copy the pages that are in.  Afterwards the parent may change them before the child can."""
+        self.file_of_child = None
         try:
-            copy = self.file_of_child = PageFile(len(self.file.pages))
+            copy = PageFile(len(self.file.pages))
         except OSError as failure:
             self.file_of_child = failure
             return
         for offset in self.resident:
             copy.pages[offset : offset + PAGE_SIZE] = self.content(offset)
+        self.file_of_child = copy
 
     def take_copy(self) -> OSError | None:
         """In the child: have the copy for a file, and no other thread's business; or return why there is none."""
@@ -131,7 +133,7 @@ class PagerBacking(Backing):
         self.file = copy
         self.busy = {offset: busy for offset, busy in self.busy.items() if busy.thread == threading.get_ident()}
         for busy in self.busy.values():
-            busy.done = threading.Event()  # another thread may have held the old one's lock
+            busy.renew()
         return None
 
     def drop(self, offset: int, size: int) -> None:
@@ -150,13 +152,31 @@ def _shown(flags: MappingFlags, written: bool) -> MappingFlags:
 
 
 class Busy:
-    """A page on its way: who moves it, and an event for those who wait."""
+    """A page on its way: who moves it, and a lock that is held until it is there.
 
-    __slots__ = ("done", "thread")
+    Not an event, which takes a lock of its own: a signal handler that touches the page while its thread is about to
+    wait would wait for that for ever.
+    """
+
+    __slots__ = ("_lock", "thread")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
         self.thread = threading.get_ident()
+        self.renew()
+
+    def renew(self) -> None:
+        """In the child of a fork: forget those who wait."""
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self) -> None:
+        """Wait for the page."""
+        with self._lock:
+            pass
+
+    def end(self) -> None:
+        """Let those go who wait."""
+        self._lock.release()
 
 
 def _anonymous_file(size: int) -> int:

@@ -84,6 +84,7 @@ class Reservation:
 
     def contains_range(self, start: int, size: int) -> bool:
         """Return whether all ``size`` bytes from ``start`` on lie in the space, mapped or not."""
+        start, size = index(start), index(size)
         return self.base <= start and 0 <= size <= self.end - start
 
     def areas(self) -> tuple[Area, ...]:
@@ -104,10 +105,13 @@ class Reservation:
 
         Raises:
             OSError: EINVAL for a size or an alignment that is not in pages.
+            TypeError: ``limit`` is no VirtAddrRange.
 
         Source: Starry-OS ``AddrSpace::find_free_area``.
         """
         hint, size, align = index(hint), index(size), index(align)
+        if limit is not None and not isinstance(limit, VirtAddrRange):
+            raise TypeError(f"a VirtAddrRange is required as the limit, not {limit!r}")
         if size <= 0 or size % PAGE_SIZE or align < PAGE_SIZE or align & (align - 1):
             raise space_error(errno.EINVAL, f"{size} bytes aligned to {align}: neither is in whole pages")
         low = max(self.base, limit.start if limit else 0)
@@ -147,7 +151,9 @@ class Reservation:
         owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
         return owned
 
-    def _check_place(self, start: int | None, size: int) -> None:
-        at = self.base if start is None else index(start)
-        if size <= 0 or at % PAGE_SIZE or index(size) % PAGE_SIZE or not self.contains_range(at, size):
-            raise space_error(errno.EINVAL, f"{size} bytes at {at:#x}: not whole pages of {self!r}")
+    def _check_place(self, start: int, size: int) -> tuple[int, int]:
+        """Return both as plain ints, which they may only stand for, if they are whole pages of the space."""
+        start, size = int(index(start)), int(index(size))
+        if size <= 0 or start % PAGE_SIZE or size % PAGE_SIZE or not self.contains_range(start, size):
+            raise space_error(errno.EINVAL, f"{size} bytes at {start:#x}: not whole pages of {self!r}")
+        return start, size

@@ -8,6 +8,8 @@ import operator
 import sys
 from _ctypes import CFuncPtr
 
+from ._members import is_complete, parts_of
+
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
     from typing import Any
@@ -41,11 +43,14 @@ class Scalar:
 
         Raises:
             TypeError: ``value`` is of the wrong type.
-            ValueError: ``value`` is an integer that does not fit.
+            ValueError: ``value`` is a number that does not fit.
         """
         if self.carrier is ctypes.c_void_p:
             return self._pack_address(value)
-        packed = self.carrier(value)
+        try:
+            packed = self.carrier(value)
+        except OverflowError as error:  # an int that no float comes near to
+            raise ValueError(f"{self.ctype.__name__}: {error}") from None
         if self.is_integer and packed.value != operator.index(value):
             raise ValueError(f"{value} does not fit {self.ctype.__name__}")
         return packed
@@ -138,10 +143,10 @@ def refuse_objects(ctype: Any) -> None:
         return
     if issubclass(ctype, ctypes._SimpleCData) and ctype._type_ == "O":
         raise TypeError("an object cannot be made from memory that is not trusted")
-    for base in ctype.__mro__:
-        for field in vars(base).get("_fields_", ()):
-            refuse_objects(field[1])
-    _without_objects.add(ctype)
+    for part in parts_of(ctype):
+        refuse_objects(part)
+    if is_complete(ctype):
+        _without_objects.add(ctype)
 
 
 _without_objects: set[Any] = set()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Without a lock: a thread could end with it, where the interpreter does, and finalizers come after that.
 _spaces: dict[int, weakref.ref[DemandPaging]] = {}
+_paged: dict[int, int] = {}
+"""Where the spaces begin and end that have had pagers."""
 _changes = count(1)
 _latest = 0
 _index: tuple[int, list[int]] = 0, []
@@ -32,7 +35,18 @@ def remove(base: int) -> None:
     """Forget the space that began at ``base``, before anything else can be there."""
     global _latest
     _spaces.pop(base, None)
+    _paged.pop(base, None)
     _latest = next(_changes)
+
+
+def note_paged(base: int, end: int) -> None:
+    """Note that there is memory in a space that is paged in."""
+    _paged[base] = end
+
+
+def paged() -> tuple[int, int]:
+    """Return the lowest address of spaces with such memory, and the one after the highest."""
+    return min(_paged), max(_paged.values())
 
 
 def find(address: int) -> DemandPaging | None:
@@ -53,47 +67,78 @@ def _living() -> list[DemandPaging]:
     return [space for space in [reference() for reference in list(_spaces.values())] if space is not None]
 
 
-_fork_lock = threading.Lock()
+_fork_lock = threading.RLock()
 _held: list[DemandPaging] = []
 """The spaces that are held during a fork."""
+_interruptions: list[BaseException] = []
+"""What signal handlers raised before a fork."""
 
 
 def _stop_all() -> None:
-    """Before a fork: have no operation of another thread in the middle of it, since in the child it would never end."""
+    """Before a fork: have no operation of another thread in the middle of it, since in the child it would never end.
+
+    ``os.fork`` goes on whatever is raised here, so what a signal handler raises, KeyboardInterrupt say, has to wait.
+    """
+    while not _try_to_stop_all():
+        pass
+
+
+def _try_to_stop_all() -> bool:
+    try:
+        _wait_for_all()
+        for space in _held:
+            space._prepare_fork()
+    except BaseException as interruption:  # noqa: BLE001, RUF100 - raised after the fork
+        _interruptions.append(interruption)
+        _let_go()
+        return False
+    return True
+
+
+def _wait_for_all() -> None:
     _fork_lock.acquire()
-    while True:
-        running = _hold_all()
-        if running is None:
-            break
+    while (running := _hold_all()) is not None:
         # Waiting with nothing held, so that whatever it waits for can come.
         _let_go()
         with running._lock:
             pass
         _fork_lock.acquire()
-    for space in _held:
-        space._prepare_fork()
 
 
 def _hold_all() -> DemandPaging | None:
     """Hold the spaces, up to the first that another thread has, and return that."""
     for space in _living():
-        if not space._lock.acquire(blocking=False):
-            return space
         _held.append(space)
+        if not space._lock.acquire(blocking=False):
+            return _held.pop()
     return None
 
 
 def _let_go() -> None:
+    if not _fork_lock._is_owned():  # type: ignore[attr-defined]
+        return  # interrupted before anything was held: what is, another thread has
     while _held:
-        _held.pop()._lock.release()
+        with contextlib.suppress(RuntimeError):  # it was about to be taken
+            _held.pop()._lock.release()
     _fork_lock.release()
 
 
 def _go_on() -> None:
-    """After a fork, in the parent."""
-    for space in _held:
-        space._end_fork()
-    _let_go()
+    """After a fork, in the parent.
+
+    Raises:
+        BaseException: What interrupted the wait for it.  The interpreter says that it ignores this, as it does with all
+            that is raised around a fork.
+    """
+    try:
+        for space in _held:
+            space._end_fork()
+    finally:
+        _let_go()
+    if _interruptions:
+        interruption = _interruptions[0]
+        _interruptions.clear()
+        raise interruption
 
 
 def _begin_anew() -> None:
@@ -103,8 +148,9 @@ def _begin_anew() -> None:
         OSError: The system's own: some pages could not be copied, and are not there.
     """
     global _fork_lock
-    _fork_lock = threading.Lock()
+    _fork_lock = threading.RLock()
     _held.clear()
+    _interruptions.clear()
     failures = [failure for space in _living() for failure in space._separate()]
     if failures:
         raise failures[0]

@@ -6,6 +6,12 @@ from __future__ import annotations
 import mmap
 from operator import index
 
+TYPE_CHECKING = False  # typing itself would take most of the package's import time
+if TYPE_CHECKING:
+    from typing import overload
+
+    from typing_extensions import Self
+
 PAGE_SIZE: int = mmap.PAGESIZE
 """Bytes in a page, the unit of protection."""
 
@@ -17,9 +23,16 @@ class VirtAddr(int):
     An address plus or minus a number of bytes is an address; the difference of two addresses is a plain ``int``.
 
     Source: Starry-OS ``memory_addr::VirtAddr``.
+
+    Raises:
+        TypeError: It is made of what is not an integer, a string or a float say.
     """
 
     __slots__ = ()
+
+    def __new__(cls, address: int = 0) -> Self:
+        """Take an address."""
+        return int.__new__(cls, index(address))
 
     def align_down(self, align: int = PAGE_SIZE) -> VirtAddr:
         """Return the nearest multiple of ``align`` bytes (a power of two) that is not above the address.
@@ -58,6 +71,13 @@ class VirtAddr(int):
         return NotImplemented if distance is None else VirtAddr(int(self) + distance)
 
     __radd__ = __add__
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __sub__(self, other: VirtAddr) -> int: ...  # type: ignore[overload-overlap]
+        @overload
+        def __sub__(self, other: int) -> VirtAddr: ...
 
     def __sub__(self, other: int) -> int:
         distance = other if isinstance(other, int) else _distance(other)

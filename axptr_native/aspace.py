@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 from operator import index
 from typing import TypeVar
 
 from ._areas import Area, Backing
-from ._demand import DemandPaging
-from ._memory import NO_ACCESS, Change, changed_protection, map_memory, protect_memory, reserve_memory
+from ._mapping import Mapping, changes, check_flags
+from ._memory import NO_ACCESS, changed_protection, map_memory
 from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
 from ._native import lib_dropping_gil as lib
+from ._overlap import write_buffer
 from ._pager import PagerBacking, PagingCounters
-from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
+from .addr import PAGE_SIZE, VirtAddrRange
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
 from .space import SURE_SPACES, space_error
-from .uaccess import copy_from_user, copy_to_user, probe_read, probe_write
+from .uaccess import copy_from_user, probe_read, probe_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from _typeshed import FileDescriptorLike, ReadableBuffer
+    from typing_extensions import Self
 
     from ._pager import Pager, WriteBack
 
@@ -33,7 +34,6 @@ __all__ = ["AddrSpace", "Area", "PagingCounters"]
 
 _Result = TypeVar("_Result")
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
-_ALL = _READ | _WRITE | MappingFlags.EXECUTE
 _OFFSET_MAX = (1 << 63) - 1
 _DESCRIPTOR_MAX = (1 << 31) - 1
 
@@ -42,7 +42,7 @@ class _File(Backing):
     __slots__ = ()
 
 
-class AddrSpace(DemandPaging):
+class AddrSpace(Mapping):
     """A range of addresses that nothing else can move into, with areas mapped into it.
 
     What is not mapped allows no access, so a stale pointer into it always faults.  A context manager: leaving it
@@ -80,9 +80,9 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::map_alloc``.
         """
-        options = MAP_POPULATE if populate else 0
+        options = MAP_FIXED | (MAP_POPULATE if populate else 0)
         return self._map(
-            start, size, flags, None, 0, lambda at: map_memory(size, flags, start=at, options=options | MAP_FIXED)
+            start, size, flags, None, 0, lambda at, size: map_memory(size, flags, start=at, options=options)
         )
 
     def map_file(
@@ -127,7 +127,7 @@ class AddrSpace(DemandPaging):
             flags,
             _File(),
             offset,
-            lambda at: map_memory(size, flags, start=at, options=options, file=descriptor, offset=offset),
+            lambda at, size: map_memory(size, flags, start=at, options=options, file=descriptor, offset=offset),
         )
 
     def map_pager(
@@ -157,21 +157,19 @@ class AddrSpace(DemandPaging):
 
         Raises:
             OSError: As ``map_alloc``.  Nothing was changed.
+            TypeError: The pager, or ``write_back``, cannot be called.
             ValueError: The space is closed.
         """
-        self._check_place(start, size)
+        if not callable(pager) or not (write_back is None or callable(write_back)):
+            raise TypeError(f"functions are required as the pager and to write back, not {pager!r} and {write_back!r}")
+        _, size = self._check_place(self.base if start is None else start, size)
         backing = PagerBacking(size, pager, write_back)
-        self._expect_faults()
-        return self._map(
-            start,
-            size,
-            flags,
-            backing,
-            0,
-            lambda at: map_memory(
-                size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file.descriptor
-            ),
-        )
+
+        def establish(at: int, size: int) -> int:
+            self._expect_faults()
+            return map_memory(size, NO_ACCESS, start=at, options=MAP_FIXED | MAP_SHARED, file=backing.file.descriptor)
+
+        return self._map(start, size, flags, backing, 0, establish)
 
     def unmap(self, start: int, size: int) -> None:
         """Take everything out of a range, which may have holes.
@@ -185,7 +183,7 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::unmap``.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         if self._is_interrupted():
             self._put_off.append((start, start + size))
             return
@@ -206,15 +204,15 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::protect``.
         """
-        self._check_place(start, size)
-        _check_flags(flags)
+        start, size = self._check_place(start, size)
+        check_flags(flags)
         end = start + size
         with self._lock_to_change():
             self._begin()
             if not self._areas.covers(start, end):
                 raise space_error(errno.ENOMEM, f"there is a hole in [{start:#x}, {end:#x})")
             parts = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-            with changed_protection([change for part in parts for change in _changes(part, flags)]):
+            with changed_protection([change for part in parts for change in changes(part, flags)]):
                 self._areas.replace(start, end, [part.part(start, end, flags) for part in parts])
 
     def check_region_access(self, range: VirtAddrRange, flags: MappingFlags) -> bool:  # noqa: A002
@@ -247,7 +245,7 @@ class AddrSpace(DemandPaging):
 
         Source: Starry-OS ``AddrSpace::populate_area``; Linux ``MADV_POPULATE_READ``, ``MADV_POPULATE_WRITE``.
         """
-        self._check_place(start, size)
+        start, size = self._check_place(start, size)
         access = _WRITE if _WRITE in flags else _READ
         end = start + size
         with self._lock_to_read():
@@ -273,7 +271,7 @@ class AddrSpace(DemandPaging):
         Raises:
             FaultError: They cannot be read; OUT_OF_RANGE if they do not all lie in the space.
         """
-        self._check_span(addr, size, _READ)
+        addr, size = self._check_span(addr, size, _READ)
         return copy_from_user(addr, size)
 
     def write(self, addr: int, data: ReadableBuffer) -> None:
@@ -283,8 +281,9 @@ class AddrSpace(DemandPaging):
             FaultError: They cannot be written; OUT_OF_RANGE if they do not all lie in the space.  The first
                 ``transferred`` bytes were written.
         """
-        self._check_span(addr, memoryview(data).nbytes, _WRITE)
-        copy_to_user(addr, data)
+        with memoryview(data) as source:
+            addr, _ = self._check_span(addr, source.nbytes, _WRITE)
+            write_buffer(addr, source)
 
     def clear(self) -> None:
         """Unmap everything.  Where the system has no more mappings, its memory is kept until it is mapped again.
@@ -313,7 +312,7 @@ class AddrSpace(DemandPaging):
         areas = self._areas
         first, end, allowed = areas.latest
         if not first <= start <= end - size:
-            with self._lock:
+            with self._lock_to_read():
                 areas.find(start)
                 first, end, allowed = areas.latest
         ready = first <= start <= end - size and flags & allowed == flags
@@ -323,7 +322,7 @@ class AddrSpace(DemandPaging):
         """Return ``f(self)``: an address space is its own provider."""
         return f(self)
 
-    def __enter__(self) -> AddrSpace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -331,82 +330,11 @@ class AddrSpace(DemandPaging):
     ) -> None:
         self.close()
 
-    def _map(
-        self,
-        start: int | None,
-        size: int,
-        flags: MappingFlags,
-        backing: Backing | None,
-        offset: int,
-        establish: Callable[[int], int],
-    ) -> VirtAddrRange:
-        self._check_place(start, size)
-        _check_flags(flags)
-        with self._lock_to_change():
-            self._begin()
-            at = self._areas.free(self.base, self.end, size, PAGE_SIZE) if start is None else VirtAddr(start)
-            if at is None:
-                raise space_error(errno.ENOMEM, f"no room for {size} bytes in {self!r}")
-            taken = self._areas.overlapping(at, at + size)
-            if taken:
-                raise space_error(errno.EEXIST, f"{size} bytes at {at} overlap {taken[0]!r}")
-            mapped = VirtAddrRange.from_start_size(at, size)
-            try:
-                establish(at)
-                self._areas.replace(mapped.start, mapped.end, [Area(mapped, flags, backing, offset)])
-            except BaseException:
-                self._areas.replace(mapped.start, mapped.end, [])
-                with contextlib.suppress(OSError):  # a mapping that failed for want of mappings took nothing with it
-                    reserve_memory(size, start=at)
-                raise
-            return mapped
-
-    def _begin(self) -> None:
-        """Begin a change, with the lock held; first do what was put off."""
-        self._check_open()
-        while self._put_off:
-            start, end = self._put_off[-1]
-            self._clear(start, end)
-            self._put_off.remove((start, end))
-
-    def _clear_all(self) -> list[Area]:
-        try:
-            return self._clear(self.base, self.end)
-        except OSError:
-            # One mapping too many for the system.  To hide what is there takes none, and the rest is done when the
-            # addresses are given back.
-            protect_memory(self.base, self.size, NO_ACCESS)
-            return self._forget(self.base, self.end)
-
-    def _clear(self, start: int, end: int) -> list[Area]:
-        reserve_memory(end - start, start=start)
-        return self._forget(start, end)
-
-    def _forget(self, start: int, end: int) -> list[Area]:
-        removed = [area.part(start, end) for area in self._areas.overlapping(start, end)]
-        self._areas.replace(start, end, [])
-        for area in removed:
-            if isinstance(area.backing, PagerBacking):
-                area.backing.drop(area.offset, area.range.size)
-        return removed
-
-    def _check_span(self, addr: int, size: int, access: MappingFlags) -> None:
+    def _check_span(self, addr: int, size: int, access: MappingFlags) -> tuple[int, int]:
+        addr, size = index(addr), index(size)
         if not self.contains_range(addr, size):
             raise FaultError(addr, access, FaultReason.OUT_OF_RANGE, size=size)
+        return addr, size
 
 
 SURE_SPACES.add(AddrSpace)
-
-
-def _check_flags(flags: MappingFlags) -> None:
-    if not isinstance(flags, MappingFlags):
-        raise TypeError(f"MappingFlags are required, not {flags!r}")
-    if flags & ~_ALL:
-        raise space_error(errno.EINVAL, f"{flags!r} are more than the flags that there are")
-
-
-def _changes(area: Area, flags: MappingFlags) -> list[Change]:
-    """Return what the system has to change so that an area allows this."""
-    if isinstance(area.backing, PagerBacking):
-        return area.backing.changes(area, flags)
-    return [Change(area.range.start, area.range.size, area.flags, flags)]

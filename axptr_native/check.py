@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from ctypes import alignment, sizeof
+from operator import index
 from typing import Any, NamedTuple
 
 from . import _native
@@ -63,9 +64,11 @@ def check_region(aspace: Space, start: int, layout: Layout, flags: MappingFlags)
         FaultError: MISALIGNED; OUT_OF_RANGE; REFUSED: the space does not allow the access everywhere.  Of the whole
             process, and past the end of a file, what the access itself would be.
         OSError: The system could not bring the pages in, for another reason: ENOMEM, say.
+        TypeError: The start is not an integer.
 
     Source: axptr ``check_region``, whose layout may overflow.
     """
+    start = index(start)
     if layout.align and start % layout.align:  # ctypes knows no alignment of what has no size
         raise FaultError(start, _strongest(flags), FaultReason.MISALIGNED, size=layout.size)
     if layout.size == 0:
@@ -97,7 +100,7 @@ def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: Ma
         start: Where the run starts.
         ctype: The type of its elements.
         flags: The access that has to be allowed.
-        limit: The most elements to look at, the terminator included.
+        limit: The most elements to look at, the terminator included.  0 checks nothing but the alignment.
 
     Returns:
         How many elements come before the terminator.
@@ -105,9 +108,14 @@ def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: Ma
     Raises:
         FaultError: MISALIGNED; REFUSED or OUT_OF_RANGE: the space does not allow the access; or the read faulted.
         TooLongError: No terminator within ``limit`` elements.
+        ValueError: ``limit`` is negative.
+        TypeError: No element has a size, or the start or the limit is not an integer.
 
     Source: axptr ``check_null_terminated``, whose scan has no end and which checks an element's first page only.
     """
+    start, limit = index(start), index(limit)
+    if limit < 0:
+        raise ValueError(f"there are no {limit} elements")
     width = sizeof(ctype)
     if width == 0:
         raise TypeError(f"{ctype.__name__} has no size, so no element of it ends a run")
@@ -127,7 +135,9 @@ def check_null_terminated(aspace: Space, start: int, ctype: type[Any], flags: Ma
         count += before
         if before < whole:
             return count
-    raise TooLongError(start, limit)
+    if limit:
+        raise TooLongError(start, limit)
+    return 0
 
 
 def _count_odd(addr: int, width: int, limit: int) -> int:

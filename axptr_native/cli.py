@@ -15,7 +15,7 @@ from . import selftest
 from ._builtins import call_path
 from ._machine import cpu_name
 from ._native import ABI_VERSION, lib
-from .addr import PAGE_SIZE
+from .addr import PAGE_SIZE, VirtAddr
 from .handlers import status
 
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _selftest(as_json: bool) -> int:
     rows = []
     if not as_json:
-        print(_line("fault", "expected", "got", "address exact", "bytes done", "first time"))
+        print(_line("fault", "caught as", "bytes", "first time"))
     for row in selftest.run():
         rows.append(row)
         if not as_json:
@@ -67,18 +67,22 @@ def _selftest(as_json: bool) -> int:
 
 
 def _line(*columns: str) -> str:
-    return "  ".join(text.ljust(width) for text, width in zip(columns, (50, 26, 26, 13, 10, 0), strict=True)).rstrip()
+    return "  ".join(text.ljust(width) for text, width in zip(columns, (50, 26, 5, 0), strict=True)).rstrip()
 
 
 def _describe(row: selftest.Row) -> str:
-    return _line(
-        row.name,
-        str(row.expected.reason or "partial result"),
-        "no fault" if row.got is None else str(row.got.reason or "partial result"),
-        "yes" if row.got is not None and row.got.address == row.expected.address else "NO",
-        "" if row.got is None else str(row.got.transferred),
-        f"{row.microseconds:.1f} us",
-    )
+    caught, done = ("no fault", "") if row.got is None else (_reason(row.got), str(row.got.transferred))
+    line = _line(row.name, caught, done, f"{row.microseconds:.1f} us")
+    if row.passed:
+        return line
+    expected = row.expected
+    at = "" if row.got is None else f"at {VirtAddr(row.got.address)}; "
+    wanted = f"{_reason(expected)} at {VirtAddr(expected.address)}, {expected.transferred} bytes done"
+    return f"{line}\n  LOST: {at}expected {wanted}"
+
+
+def _reason(outcome: selftest.Outcome) -> str:
+    return str(outcome.reason or "partial result")
 
 
 def _as_json(row: selftest.Row) -> dict[str, object]:

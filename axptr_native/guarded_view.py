@@ -9,9 +9,9 @@ from typing import Any, overload
 
 from ._buffer import locate
 from ._builtins import builtin
-from ._native import go_on
+from ._overlap import write_buffer
 from .addr import VirtAddr
-from .uaccess import copy_from_user, copy_from_user_into, copy_to_user, find_in_user
+from .uaccess import copy_from_user, copy_from_user_into, find_in_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
+    from typing_extensions import Self
 
 __all__ = ["GuardedView"]
 
@@ -26,9 +27,9 @@ __all__ = ["GuardedView"]
 class GuardedView:
     """The bytes of a buffer, each access guarded.
 
-    Works on mmap, numpy.memmap, SharedMemory's ``buf``, memoryview and any other contiguous buffer, whatever its items
-    and dimensions, as flat bytes.  It keeps the object alive and its buffer exported until it is released; an mmap
-    cannot be closed meanwhile.  A context manager.  Everything may be called from any thread.
+    Works on mmap, numpy.memmap, SharedMemory's ``buf``, memoryview and any other C-contiguous buffer, whatever its
+    items and dimensions, as flat bytes.  It keeps the object alive and its buffer exported until it is released; an
+    mmap cannot be closed meanwhile.  A context manager.  Everything may be called from any thread.
 
     Args:
         obj: What to view.
@@ -39,7 +40,7 @@ class GuardedView:
 
     Raises:
         TypeError: ``obj`` has no buffer.
-        BufferError: Its buffer is not contiguous.
+        BufferError: Its buffer is not C-contiguous.
         ValueError: ``obj`` is an mmap that was closed.
     """
 
@@ -68,24 +69,29 @@ class GuardedView:
         return self._size
 
     def release(self) -> None:
-        """Let the buffer go.  May be called again; everything else is ValueError afterwards."""
-        if self._view is not None:
-            self._view.release()
-            self._view = None
+        """Let the buffer go.  May be called again; everything else is ValueError afterwards.
+
+        An access that is under way, in another thread say, ends as if nothing had happened, and keeps the buffer
+        exported until then.
+        """
+        self._view = None  # who is in the middle of an access holds it, and nobody else does
 
     def find(self, needle: ReadableBuffer, start: int = 0, end: int | None = None) -> int:
-        """Return the offset of the first occurrence of ``needle`` in [start, end), or -1, as ``bytes.find`` does.
+        """Return the offset of the first occurrence of ``needle`` in [start, end), or -1.
+
+        As ``bytes.find`` does, but the needle is always a buffer and the start always an int.
 
         Raises:
             FaultError: Memory ends there, and no occurrence was complete before.
             ValueError: It was released.
         """
-        self._open()
-        first, last, _ = slice(start, end).indices(self._size)
-        if index(start) > self._size or memoryview(needle).nbytes > last - first:
-            return -1
-        found = find_in_user(self._address + first, last - first, needle, release_gil=self._release_gil)
-        return -1 if found is None else first + found
+        with self._hold(), memoryview(needle) as sought:
+            start = index(start)
+            first, last, _ = slice(start, end).indices(self._size)
+            if start > self._size or sought.nbytes > last - first:
+                return -1
+            found = find_in_user(self._address + first, last - first, sought, release_gil=self._release_gil)
+            return -1 if found is None else first + found
 
     def read_into(self, buffer: WriteableBuffer, offset: int = 0) -> None:
         """Fill a writable buffer from an offset in bytes on.
@@ -95,9 +101,9 @@ class GuardedView:
             ValueError: The view ends before the buffer is full, or was released; nothing was touched.
             TypeError: ``buffer`` is not a writable buffer.
         """
-        self._open()
-        at = self._span(offset, memoryview(buffer).nbytes)
-        copy_from_user_into(at, buffer, release_gil=self._release_gil)
+        with self._hold(), memoryview(buffer) as target:
+            at = self._span(offset, target.nbytes)
+            copy_from_user_into(at, target, release_gil=self._release_gil)
 
     def unpack_from(self, format: str | bytes | struct.Struct, offset: int = 0) -> tuple[Any, ...]:  # noqa: A002
         """Return the values that a struct format describes, from an offset in bytes on.
@@ -107,10 +113,10 @@ class GuardedView:
             ValueError: The view ends before that, or was released; nothing was touched.
             struct.error: The format is none.
         """
-        self._open()
-        layout = format if isinstance(format, struct.Struct) else struct.Struct(format)
-        at = self._span(offset, layout.size)
-        return layout.unpack(copy_from_user(at, layout.size, release_gil=self._release_gil))
+        with self._hold():
+            layout = format if isinstance(format, struct.Struct) else struct.Struct(format)
+            at = self._span(offset, layout.size)
+            return layout.unpack(copy_from_user(at, layout.size, release_gil=self._release_gil))
 
     def __len__(self) -> int:
         return self.nbytes
@@ -137,11 +143,15 @@ class GuardedView:
             IndexError: There is no such byte.
             ValueError: It was released.
         """
-        if self._view is None:
+        held = self._view
+        if held is None:
             self._open()
-        if self._release_gil:
-            return read_item(self._address, self._size, position, release_gil=True)
-        return read_item(self._address, self._size, position)
+        try:
+            if self._release_gil:
+                return read_item(self._address, self._size, position, release_gil=True)
+            return read_item(self._address, self._size, position)
+        finally:
+            del held  # an exception keeps the frame, which is not to keep the buffer
 
     def __setitem__(self, position: int | slice, value: Any) -> None:
         """Set a byte, or as many bytes as a buffer has.
@@ -153,26 +163,23 @@ class GuardedView:
             ValueError: A slice of another size or with a step, a value that is no byte, or it was released; nothing was
                 touched.
         """
-        if self._open().readonly:
-            raise TypeError("the buffer is read-only")
-        if not isinstance(position, slice):
-            at = self._address + _find_byte(self._size, position)
-            copy_to_user(at, bytes([index(value)]), release_gil=self._release_gil)
-            return
-        start, stop, step = position.indices(self._size)
-        size = memoryview(value).nbytes
-        if step != 1 or size != max(0, stop - start):
-            raise ValueError(f"{size} bytes cannot take the place of {position} of {self._size}")
-        with memoryview(value) as source:
-            own, _ = locate(source, writable=False)
-            overlaps = own < self._address + stop and self._address + start < own + size
-            data = go_on(copy_from_user, own, size) if overlaps else source
-            copy_to_user(self._address + start, data, release_gil=self._release_gil)
+        with self._hold() as held:
+            if held.readonly:
+                raise TypeError("the buffer is read-only")
+            if not isinstance(position, slice):
+                at = self._address + _find_byte(self._size, position)
+                write_buffer(at, memoryview(bytes([index(value)])), release_gil=self._release_gil)
+                return
+            start, stop, step = position.indices(self._size)
+            with memoryview(value) as source:
+                if step != 1 or source.nbytes != max(0, stop - start):
+                    raise ValueError(f"{source.nbytes} bytes cannot take the place of {position} of {self._size}")
+                write_buffer(self._address + start, source, release_gil=self._release_gil)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a GuardedView can be neither copied nor pickled: it is what keeps its buffer exported")
 
-    def __enter__(self) -> GuardedView:
+    def __enter__(self) -> Self:
         self._open()
         return self
 
@@ -189,8 +196,13 @@ class GuardedView:
             raise ValueError("the view was released")
         return self._view
 
+    def _hold(self) -> memoryview:
+        """Return a view that keeps the buffer exported until it is released, whatever runs meanwhile."""
+        return memoryview(self._open())
+
     def _span(self, offset: int, size: int) -> int:
-        if not 0 <= index(offset) <= self._size - size:
+        offset = index(offset)
+        if not 0 <= offset <= self._size - size:
             raise ValueError(f"{size} bytes at offset {offset} of {self._size}")
         return self._address + offset
 

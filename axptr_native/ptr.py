@@ -5,24 +5,26 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import alignment, c_char, c_char_p, c_wchar, c_wchar_p, sizeof
-from functools import total_ordering
+from functools import partial
 from operator import index
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from . import _native
+from ._members import find_field, is_complete, pointed_type
 from ._native import go_on, lib
 from ._scalar import require_ctype
 from .addr import VirtAddr
 from .check import Layout, check_null_terminated, check_region
 from .errors import EncodingError
 from .flags import MappingFlags
-from .space import SURE_SPACES, ProcessSpace
+from .space import SURE_SPACES, ProcessSpace, lend
 from .uaccess import get_user
 from .view import UserRef, UserSlice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _ctypes import _CData, _Pointer
+    from collections.abc import Callable
 
     from typing_extensions import Self
 
@@ -41,7 +43,6 @@ _PROBED = 1 << 16
 """Bytes up to which pages are brought in by a probe: for many, one system call is faster."""
 
 
-@total_ordering
 class _UserPointer(Generic[_T]):
     """What the two kinds of pointer have in common."""
 
@@ -55,6 +56,7 @@ class _UserPointer(Generic[_T]):
     _access: ClassVar[int]
     """ACCESS_FLAGS, since an enumeration takes longer than an access."""
     _size: ClassVar[int]
+    """0: it has none, or may get another one, and the long way is gone."""
     _align: ClassVar[int]
     _family: ClassVar[Any]
     """The class without a type that this one was made from."""
@@ -67,7 +69,7 @@ class _UserPointer(Generic[_T]):
             cls._family = cls
             cls._typed = {}
         else:
-            cls._size = sizeof(cls.ctype)  # 0: it has none, or none yet
+            cls._size = sizeof(cls.ctype) if is_complete(cls.ctype) else 0
             cls._align = alignment(cls.ctype) or 1
 
     if not TYPE_CHECKING:
@@ -133,25 +135,28 @@ class _UserPointer(Generic[_T]):
 
         Source: axptr ``UserPtr::get``.
         """
-        space: Any = _PROCESS if aspace is None else aspace
-        at = self._address
-        if self._is_ready(space, self._size, self._access):
-            return UserRef(at, self.ctype, space, self._writable)
-        return space.with_addr_space(self._get_checked)  # type: ignore[no-any-return]
+        return self._when_checked(aspace, 1, self._access, self._refer)  # type: ignore[no-any-return]
 
-    def _is_ready(self, space: Any, size: int, access: int) -> bool:
-        """Return whether all that is to be checked was found good, at once."""
-        return (
+    def _refer(self, space: Space) -> UserRef[_T]:
+        return UserRef(self._address, self.ctype, space, self._writable)
+
+    def _when_checked(self, aspace: Any, count: int, access: int, use: Callable[[Any], Any]) -> Any:
+        """Return ``use(space)``, once the space is seen to allow an access to so many elements."""
+        space = _PROCESS if aspace is None else aspace
+        size = count * self._size
+        if (
             not (_native.injecting and lib.axp_is_injecting())
             and type(space) in SURE_SPACES
             and not self._address % self._align
             and 0 < size <= _PROBED
             and space._is_ready(self._address, size, access)
-        )
+        ):
+            return use(space)
+        return lend(space, partial(self._check, count, access, use))
 
-    def _get_checked(self, space: Space) -> UserRef[_T]:
-        check_region(space, self._address, Layout.of(self.ctype), self.ACCESS_FLAGS)
-        return UserRef(self._address, self.ctype, space, self._writable)
+    def _check(self, count: int, access: int, use: Callable[[Any], Any], space: Space) -> Any:
+        check_region(space, self._address, Layout.of(self.ctype, count), MappingFlags(access))
+        return go_on(use, space)
 
     # To mypy self must be able to be anything that is derived from this class; these are the two that there are.
     @overload
@@ -193,17 +198,12 @@ class _UserPointer(Generic[_T]):
             FaultError: MISALIGNED, REFUSED (the space does not allow it), OUT_OF_RANGE; or the read faulted.
             OSError: The system could not bring the pages in.
         """
-        target = _pointed(self.ctype)
-        space: Any = _PROCESS if aspace is None else aspace
-        at = self._address
-        if self._is_ready(space, self._size, MappingFlags.READ.value):
-            return self._family[target](get_user(at, ctypes.c_void_p) or 0)
+        target = pointed_type(self.ctype)
 
-        def checked(space: Space) -> Any:
-            check_region(space, at, Layout.of(self.ctype), MappingFlags.READ)
-            return self._family[target](go_on(get_user, at, ctypes.c_void_p) or 0)
+        def read(_space: Space) -> Any:
+            return self._family[target](get_user(self._address, ctypes.c_void_p) or 0)
 
-        return space.with_addr_space(checked)
+        return self._when_checked(aspace, 1, UserConstPtr._access, read)
 
     @overload
     def cast(self: UserPtr[Any], ctype: type[_U]) -> UserPtr[_U]: ...  # type: ignore[misc]
@@ -224,7 +224,7 @@ class _UserPointer(Generic[_T]):
             AttributeError: There is no such member.
             TypeError: It is a bit field.
         """
-        field = _find_field(self.ctype, name)
+        field = find_field(self.ctype, name)
         if field is None:
             raise AttributeError(f"{self.ctype.__name__} has no field {name!r}")
         if len(field) > 2:
@@ -251,16 +251,12 @@ class _UserPointer(Generic[_T]):
         """
         if length is None:
             aspace, length = None, aspace
-        space: Any = _PROCESS if aspace is None else aspace
-        at, count = self._address, index(length)
-        if self._is_ready(space, count * self._size, self._access):
-            return UserSlice(at, self.ctype, count, space, self._writable)
+        count = index(length)
 
-        def checked(space: Space) -> UserSlice[_T]:
-            check_region(space, at, Layout.of(self.ctype, count), self.ACCESS_FLAGS)
-            return UserSlice(at, self.ctype, count, space, self._writable)
+        def refer(space: Space) -> UserSlice[_T]:
+            return UserSlice(self._address, self.ctype, count, space, self._writable)
 
-        return space.with_addr_space(checked)  # type: ignore[no-any-return]
+        return self._when_checked(aspace, count, self._access, refer)  # type: ignore[no-any-return]
 
     def get_as_null_terminated(
         self, aspace: Space | AddrSpaceProvider | None = None, *, limit: int = _LIMIT
@@ -269,11 +265,12 @@ class _UserPointer(Generic[_T]):
 
         Args:
             aspace: The address space that has to allow the access; the whole process if it is left out.
-            limit: The most elements to look at, the terminator included.
+            limit: The most elements to look at, the terminator included.  0 gives an empty slice.
 
         Raises:
             FaultError: MISALIGNED, REFUSED (the space does not allow it), or memory ends before the terminator.
             TooLongError: No terminator within ``limit`` elements.
+            ValueError: ``limit`` is negative.
 
         Source: axptr ``UserPtr::get_as_null_terminated``.
         """
@@ -282,7 +279,7 @@ class _UserPointer(Generic[_T]):
             count = check_null_terminated(space, self._address, self.ctype, self.ACCESS_FLAGS, limit)
             return UserSlice(self._address, self.ctype, count, space, self._writable)
 
-        return (_PROCESS if aspace is None else aspace).with_addr_space(checked)
+        return lend(_PROCESS if aspace is None else aspace, checked)
 
     def __bool__(self) -> bool:
         return not self.is_null()
@@ -319,6 +316,15 @@ class _UserPointer(Generic[_T]):
 
     def __lt__(self, other: Self) -> bool:
         return self._address < other._address if type(other) is type(self) else NotImplemented
+
+    def __le__(self, other: Self) -> bool:
+        return self._address <= other._address if type(other) is type(self) else NotImplemented
+
+    def __gt__(self, other: Self) -> bool:
+        return self._address > other._address if type(other) is type(self) else NotImplemented
+
+    def __ge__(self, other: Self) -> bool:
+        return self._address >= other._address if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), self._address))
@@ -366,12 +372,13 @@ class UserConstPtr(_UserPointer[_T]):
 
         Args:
             aspace: The address space that has to allow the access; the whole process if it is left out.
-            limit: The most bytes to look at, the terminator included.
+            limit: The most bytes to look at, the terminator included.  0 gives an empty text.
 
         Raises:
             TypeError: It does not point to ``c_char``.
             FaultError: MISALIGNED, REFUSED (the space does not allow it), or memory ends before the terminator.
             TooLongError: No terminator within ``limit`` bytes.
+            ValueError: ``limit`` is negative.
             EncodingError: It is not UTF-8; raised from the UnicodeDecodeError.
 
         Source: axptr ``UserConstPtr::get_as_str``.
@@ -383,31 +390,6 @@ class UserConstPtr(_UserPointer[_T]):
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise EncodingError(self._address, str(error)) from error
-
-
-def _find_field(ctype: Any, name: str) -> Any:
-    """Return the entry of a member in its ``_fields_``, also of a member of an anonymous one, or None."""
-    for base in ctype.__mro__:
-        anonymous = vars(base).get("_anonymous_", ())
-        for field in vars(base).get("_fields_", ()):
-            found = field if field[0] == name else None
-            if found is None and field[0] in anonymous:
-                found = _find_field(field[1], name)
-            if found is not None:
-                return found
-    return None
-
-
-def _pointed(ctype: Any) -> Any:
-    """Return the type of what a pointer type points to."""
-    target = None
-    if issubclass(ctype, ctypes._Pointer):
-        target = getattr(ctype, "_type_", None)
-    elif issubclass(ctype, (c_char_p, c_wchar_p)):
-        target = c_char if issubclass(ctype, c_char_p) else c_wchar
-    if target is None:
-        raise TypeError(f"{ctype.__name__} does not say what it points to, if it does: cast to POINTER(T) first")
-    return target
 
 
 def _rebuild(kind: Any, ctype: Any, address: int) -> Any:

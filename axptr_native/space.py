@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import errno
 import os
+from operator import index
 from typing import Any, Protocol, TypeVar
 
 from ._native import ADDRESS_MAX, check_status
 from ._native import lib_dropping_gil as lib
+from ._overlap import write_buffer
 from ._paging import can_resolve
 from .addr import VirtAddr, VirtAddrRange
 from .flags import MappingFlags
-from .uaccess import copy_from_user, copy_to_user, probe_read, probe_write
+from .uaccess import copy_from_user, probe_read, probe_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,18 @@ class Space(AddrSpaceProvider, Protocol):
 
     def populate_area(self, start: int, size: int, flags: MappingFlags) -> None:
         """Bring the pages in."""
+
+
+def lend(aspace: Any, f: Callable[[Any], _Result]) -> _Result:
+    """Return ``f(space)``, with the address space that a provider lends.
+
+    Raises:
+        TypeError: It is no provider.
+    """
+    with_addr_space: Callable[[Any], _Result] | None = getattr(aspace, "with_addr_space", None)
+    if with_addr_space is None:
+        raise TypeError(f"an address space, or what lends one, is required, not {aspace!r}")
+    return with_addr_space(f)
 
 
 class ProcessSpace:
@@ -78,6 +92,7 @@ class ProcessSpace:
         Raises:
             OSError: The system's own: ENOMEM, EINVAL, EFAULT.
         """
+        start, size = index(start), index(size)
         access = _WRITE if _WRITE in flags else _READ
         if not 0 <= start <= start + size <= ADDRESS_MAX:
             raise space_error(errno.EINVAL, f"{size} bytes at {start:#x} are not in the address space")
@@ -85,15 +100,16 @@ class ProcessSpace:
 
     def handle_page_fault(self, addr: int, flags: MappingFlags) -> bool:
         """Resolve a fault at an address, if it lies in an AddrSpace that can."""
-        return can_resolve(addr, _WRITE if _WRITE in flags else _READ)
+        return can_resolve(index(addr), _WRITE if _WRITE in flags else _READ)
 
     def read(self, addr: int, size: int) -> bytes:
         """Return bytes, guarded: ``uaccess.copy_from_user``."""
         return copy_from_user(addr, size)
 
     def write(self, addr: int, data: ReadableBuffer) -> None:
-        """Write the bytes of a buffer, guarded: ``uaccess.copy_to_user``."""
-        copy_to_user(addr, data)
+        """Write the bytes of a buffer, guarded, as ``uaccess.copy_to_user`` does; it may overlap the target."""
+        with memoryview(data) as source:
+            write_buffer(addr, source)
 
     def _is_ready(self, start: int, size: int, flags: int) -> bool:
         return (probe_write if flags & 2 else probe_read)(start, size) == size

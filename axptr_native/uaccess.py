@@ -160,7 +160,9 @@ def copy_to_user(addr: int, data: ReadableBuffer, *, release_gil: bool = False) 
 
     Args:
         addr: Where to write.
-        data: Any contiguous buffer.  It is our own memory: if the buffer itself is bad, the process crashes.
+        data: Any contiguous buffer.  It is our own memory: if the buffer itself is bad, the process crashes.  It may
+            not overlap the target, which is written page by page; ``write`` of spaces and slices, and GuardedView,
+            look for that first.
         release_gil: Drop the GIL even for less than 1 MiB: for memory that may have to come from a disk.
 
     Raises:
@@ -262,7 +264,7 @@ def put_user(addr: int, ctype: type[Any], value: Any) -> None:
     Raises:
         FaultError: It cannot be written, and nothing was; ``transferred`` is 0.
         TypeError: ``ctype`` is not such a type, or ``value`` is none of its values.
-        ValueError: An integer or an address does not fit.  A float is rounded as ctypes does it.
+        ValueError: A number or an address does not fit.  A float is rounded as ctypes does it.
 
     Source: Linux ``put_user``.
     """
@@ -347,7 +349,7 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     if _native.injecting and not lib.axp_injection_held():
         copied: _Data = as_one(addr, usize, _READ, copy_struct_from_user, addr, usize, ctype)
         return copied
-    result = ctype()
+    result = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
     size = min(usize, sizeof(ctype))
     own = addressof(result)
     if size and _lib(size).axp_raw_copy_from_user(own, addr, size):

@@ -9,9 +9,10 @@ from ctypes import sizeof
 from operator import index
 from typing import Any, Generic, TypeVar, overload
 
+from ._overlap import write_buffer
 from ._scalar import refuse_objects
 from .addr import VirtAddr
-from .uaccess import copy_from_user, copy_from_user_into, copy_to_user, get_user, put_user
+from .uaccess import copy_from_user, copy_from_user_into, get_user, put_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class UserRef(_Typed[_T]):
 
         Raises:
             FaultError: It cannot be read, or written.
-            TypeError: Written through a const pointer, or with a value of the wrong type; nothing was touched.
+            TypeError: Written through a const pointer, or with a value of the wrong type; nothing was touched.  Of a
+                type that holds objects, or a simple type that no access is as wide as: ``copy`` of a slice gives a
+                ``c_longdouble``.
             ValueError: Written with a value that does not fit; nothing was touched.
         """
         ctype = self._ctype
@@ -131,10 +134,12 @@ class UserSlice(_Typed[_T], Sequence[Any]):
             _store(self._at(self._position(position)), self._ctype, value)
             return
         start, length = self._bounds(position)
-        size = memoryview(value).nbytes
-        if size != length * sizeof(self._ctype):  # type: ignore[arg-type]
-            raise ValueError(f"{size} bytes cannot take the place of {length} elements of {self._ctype.__name__}")
-        copy_to_user(self._at(start), value)
+        with memoryview(value) as source:
+            if source.nbytes != length * sizeof(self._ctype):  # type: ignore[arg-type]
+                raise ValueError(
+                    f"{source.nbytes} bytes cannot take the place of {length} elements of {self._ctype.__name__}"
+                )
+            write_buffer(self._at(start), source)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[position] for position in range(self._length))
@@ -165,10 +170,10 @@ class UserSlice(_Typed[_T], Sequence[Any]):
             FaultError: Not all of it can be written; the first ``transferred`` bytes were.
         """
         _check_writable(self._writable)
-        size = memoryview(data).nbytes
-        if size > self.nbytes:
-            raise ValueError(f"{size} bytes do not fit into {self.nbytes}")
-        copy_to_user(self._address, data)
+        with memoryview(data) as source:
+            if source.nbytes > self.nbytes:
+                raise ValueError(f"{source.nbytes} bytes do not fit into {self.nbytes}")
+            write_buffer(self._address, source)
 
     def _position(self, position: int) -> int:
         at = index(position)
@@ -209,7 +214,7 @@ def _load(address: int, ctype: Any) -> Any:
     if _is_scalar(ctype):
         return get_user(address, ctype)
     refuse_objects(ctype)
-    copy = ctype()
+    copy = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
     copy_from_user_into(address, copy)
     return copy
 
@@ -222,4 +227,5 @@ def _store(address: int, ctype: Any, value: Any) -> None:
         raise TypeError(f"a {ctype.__name__} is required, not {type(value).__name__}")
     refuse_objects(ctype)
     # A derived structure, or one that was resized, is larger than the element that was checked.
-    copy_to_user(address, (ctypes.c_char * sizeof(ctype)).from_buffer(value))
+    with memoryview((ctypes.c_char * sizeof(ctype)).from_buffer(value)) as source:
+        write_buffer(address, source)

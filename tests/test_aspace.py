@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from helpers_lines import LINES, before_line
 from helpers_memory import READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, at, layout, spaced, unchanged
 
@@ -343,6 +344,31 @@ def test_finalizers_in_a_cycle_with_a_space_still_have_it(keep: bool) -> None:
     with pytest.raises(FaultError) as raised:
         uaccess.copy_from_user(start, 1)
     assert raised.value.reason is FaultReason.NOT_MAPPED
+
+
+@pytest.mark.parametrize("kind", ["map_alloc", "map_pager"])
+def test_a_map_that_is_interrupted_leaves_nothing_mapped(kind: str, space: AddrSpace) -> None:
+    """After a KeyboardInterrupt anywhere in the system's call, before it or after, there is no area and no access."""
+
+    def interrupt() -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    interrupted: list[int] = []
+    start = at(space, 7)
+    gc.collect()  # the finalizers of others are not to be interrupted
+    arguments = [lambda _page, _access: bytes(PAGE_SIZE)] if kind == "map_pager" else []
+    for number in range(LINES):
+        with unchanged(space):
+            try:
+                with before_line(number, interrupt, within="_memory.py"):
+                    getattr(space, kind)(start, PAGE_SIZE, RW, *arguments)
+            except KeyboardInterrupt:
+                pass
+            else:
+                space.unmap(start, PAGE_SIZE)
+            assert fault_of(lambda: uaccess.copy_from_user(start, 1), kind).reason is FaultReason.NOT_PERMITTED
+    assert interrupted
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

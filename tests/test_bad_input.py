@@ -242,12 +242,10 @@ def test_what_is_no_integer_is_a_type_error(wrong: object) -> None:
     """As an address or as a size, TypeError and not FaultError."""
     for name, _, call in all_calls(8):
         with pytest.raises(TypeError):
-            call(wrong)
-        assert name
+            pytest.fail(f"{name}: {call(wrong)!r}")
     for name, (_, sized) in SIZED.items():
         with pytest.raises(TypeError):
-            sized(0, wrong)
-        assert name
+            pytest.fail(f"{name}: {sized(0, wrong)!r}")
 
 
 def test_integer_like_objects_are_addresses_and_sizes() -> None:

@@ -19,6 +19,8 @@ from axptr_native import (
     MappingFlags,
     ProcessSpace,
     TooLongError,
+    UserConstPtr,
+    UserPtr,
     VirtAddrRange,
     check_null_terminated,
     check_region,
@@ -226,13 +228,27 @@ def test_runs_page_in_no_more_than_they_need(space: AddrSpace) -> None:
     assert disk.asked == [(0, READ), (1, READ), (2, READ)]
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_no_elements_are_too_few(limit: int, space: AddrSpace) -> None:
-    """A limit of none or less is TooLongError, and nothing is looked at."""
+def test_a_limit_of_no_elements_is_an_empty_run(space: AddrSpace) -> None:
+    """As for strings, 0 finds nothing and touches nothing, wherever it is; a negative one is ValueError."""
     asked = Recording(0, 0)
-    with pytest.raises(TooLongError) as raised:
-        check_null_terminated(asked, space.base, ctypes.c_uint32, READ, limit)
-    assert (raised.value.limit, asked.calls) == (limit, [])
+    for start in (space.base, 0, 2**64 - 4):
+        assert check_null_terminated(asked, start, ctypes.c_uint32, READ, 0) == 0
+        assert len(UserPtr[ctypes.c_uint32](start).get_as_null_terminated(asked, limit=0)) == 0
+        assert UserConstPtr[ctypes.c_char](start).get_as_str(asked, limit=0) == ""
+        with pytest.raises(ValueError, match="no -1 elements"):
+            check_null_terminated(asked, start, ctypes.c_uint32, READ, -1)
+        with pytest.raises(ValueError, match="no -5 elements"):
+            UserPtr[ctypes.c_uint32](start).get_as_null_terminated(asked, limit=-5)
+    assert asked.calls == []
+
+
+@pytest.mark.parametrize("missing", [READ, WRITE, MappingFlags.EXECUTE])
+def test_a_refusal_names_the_access_that_is_missing(missing: MappingFlags, space: AddrSpace) -> None:
+    """Of the accesses that are asked for, the error's is the one that the space does not allow."""
+    every = RW | MappingFlags.EXECUTE
+    start = space.map_alloc(None, PAGE_SIZE, every & ~missing).start
+    error = fault_of(lambda: check_region(space, start, Layout(8, 8), every), str(missing))
+    assert (error.access, error.reason, error.address) == (missing, FaultReason.REFUSED, start)
 
 
 def test_misaligned_runs_are_refused_first(space: AddrSpace) -> None:

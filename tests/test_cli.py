@@ -32,6 +32,7 @@ def test_selftest_catches_every_fault(tmp_path: Path) -> None:
     caught = re.fullmatch(r"(\d+) real faults caught, 0 lost", child.stdout.splitlines()[-1])
     assert caught is not None
     assert int(caught[1]) > 400
+    assert max(map(len, child.stdout.splitlines())) <= 100
     assert "\033" not in child.stdout
 
 
@@ -93,6 +94,9 @@ def test_selftest_fails_if_a_fault_is_not_exact(
         assert json.loads(printed)["lost"] == 2
     else:
         assert printed.splitlines()[-1] == "0 real faults caught, 2 lost"
+        assert "LOST: " in printed
+        assert "expected beyond the end of the file at 0x1000, 3 bytes done" in printed
+        assert got is None or f"at {got.address:#x}; expected" in printed
 
 
 def test_info_names_the_handlers(tmp_path: Path) -> None:

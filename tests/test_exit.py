@@ -16,6 +16,7 @@ memory = space.map_alloc(space.base, 4 * PAGE_SIZE, RW)
 give, take = (lambda page, access: b"p" * PAGE_SIZE), (lambda page, data: None)
 paged = space.map_pager(None, 8 * PAGE_SIZE, RW, give, write_back=take)
 space.write(paged.start, b"dirty")
+pointers = [kind[ctypes.c_int](start) for start in (memory.start, paged.start) for kind in (UserPtr, UserConstPtr)]
 elements = UserPtr[ctypes.c_int](memory.start).get_as_slice(space, 100)
 value = UserPtr[ctypes.c_int](paged.start).get(space)
 with tempfile.TemporaryFile() as file:
@@ -30,6 +31,9 @@ def use():
     def attempt(act):
         try: act()
         except (FaultError, ValueError): pass
+    for pointer in pointers:  # first: of two areas, one is not what was looked for last
+        attempt(lambda: pointer.get(space).value)
+        attempt(lambda: pointer.get_as_slice(space, 3).copy())
     attempt(lambda: elements[3])
     attempt(lambda: elements.write(b"1234"))
     attempt(lambda: value.value)
@@ -70,6 +74,16 @@ use()
     "used by a late finalizer": "sys.modules['late'] = late = Late(use)",
     "closed by a late finalizer": "sys.modules['late'] = late = Late(space.close, use, space.close)",
     "kept by a late finalizer": "sys.modules['late'] = late = Late(cycle.clear, lambda: cycle.append(space))",
+    "while a thread operates on the space": """
+entered = threading.Event()
+def operate():
+    with space._lock:
+        entered.set()
+        threading.Event().wait()
+threading.Thread(target=operate, daemon=True).start()
+entered.wait()
+sys.modules['late'] = Late(use, space.close, use)
+""",
     "while a thread waits in a pager": """
 entered = threading.Event()
 def wait_for_ever(page, access):

@@ -170,6 +170,47 @@ for _ in range(20):
     assert said(code, tmp_path) == ""
 
 
+def test_a_fork_that_is_interrupted_while_it_waits_is_whole(tmp_path: Path) -> None:
+    """What a signal handler raises while a fork waits for another thread is told after it; the child has its pages."""
+    code = """
+sys.setswitchinterval(100)  # who has the interpreter keeps it until it waits
+space, operated = AddrSpace(4 * PAGE_SIZE), AddrSpace(4 * PAGE_SIZE)
+start = space.map_pager(None, PAGE_SIZE, RW, lambda page, access: b"p" * PAGE_SIZE).start
+space.write(start, b"x")
+entered, forking, interrupted, told = threading.Event(), [], threading.Event(), []
+def interrupt(*_):
+    interrupted.set()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGUSR1, interrupt)
+sys.unraisablehook = lambda raised: told.append(raised.exc_type)
+def operate():
+    with operated._lock:
+        entered.set()
+        while not forking: os.sched_yield()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        interrupted.wait()
+thread = threading.Thread(target=operate)
+thread.start()
+entered.wait()
+def body():
+    assert space.read(start, 2) == b"xp"
+    operated.map_alloc(None, PAGE_SIZE, RW)
+forking.append(True)
+in_fork(body)
+thread.join()
+assert told == [KeyboardInterrupt], told
+def use():
+    for each in (space, operated): each.unmap(each.base, PAGE_SIZE)
+for _ in range(2):
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join(HANG)
+    assert not thread.is_alive(), "a space is still held"
+    in_fork(lambda: operated.map_alloc(None, PAGE_SIZE, RW))
+"""
+    assert said(code, tmp_path) == ""
+
+
 def test_a_fork_has_pages_of_its_own(tmp_path: Path) -> None:
     """What a forked child writes, evicts and closes leaves the parent's pages as they are."""
     code = """

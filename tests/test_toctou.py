@@ -117,6 +117,7 @@ def test_nobody_accesses_a_page_that_is_written_back(meanwhile: str, space: Addr
 
     def write_back(page: VirtAddr, _data: bytes) -> None:
         if meanwhile == "protect":
+            space.protect(page, PAGE_SIZE, READ)
             space.protect(page, PAGE_SIZE, RW)
         outcomes.append(fault_of(lambda: uaccess.copy_to_user(page, b"lost"), "write").__cause__)
 

@@ -89,6 +89,10 @@ def pointers(a: int, space: AddrSpace, process: ProcessSpace, provider: AddrSpac
     assert_type(p + 1, UserPtr[c_int])
     assert_type(p - 1, UserPtr[c_int])
     assert_type(p - p, int)
+    assert_type(p < p, bool)
+    assert_type(p <= p, bool)
+    assert_type(p > p, bool)
+    assert_type(p >= p, bool)
     assert_type(p.nullable(), UserPtr[c_int] | None)
     assert_type(p.is_null(), bool)
     assert_type(p.address, VirtAddr)
@@ -101,6 +105,7 @@ def pointers(a: int, space: AddrSpace, process: ProcessSpace, provider: AddrSpac
     p.address = VirtAddr(3)  # type: ignore[misc]
     p + "1"  # type: ignore[operator]
     p - UserPtr[c_long](a)  # type: ignore[operator]
+    assert p <= UserPtr[c_long](a)  # type: ignore[operator]
     UserPtr[c_int]("a")  # type: ignore[arg-type]
     p.get_as_str(space)  # type: ignore[attr-defined]
     p.follow(space)  # type: ignore[misc]
@@ -131,6 +136,17 @@ def const_pointers(a: int, space: AddrSpace) -> None:
     del writable
 
 
+def addresses(address: VirtAddr) -> None:
+    assert_type(address + 1, VirtAddr)
+    assert_type(1 + address, VirtAddr)
+    assert_type(address - 1, VirtAddr)
+    assert_type(address - address, int)
+    assert_type((address - 1).align_down(), VirtAddr)
+
+    VirtAddr("16")  # type: ignore[arg-type]
+    VirtAddr(1.5)  # type: ignore[arg-type]
+
+
 def references(ref: UserRef[c_int], elements: UserSlice[c_int]) -> None:
     assert_type(ref.address, VirtAddr)
     assert_type(ref.ctype, type[c_int])
@@ -156,6 +172,20 @@ def providers(a: int, space: AddrSpace) -> None:
     assert_type(space.map_alloc(None, PAGE_SIZE, MappingFlags.READ), VirtAddrRange)
     assert_type(space.base, VirtAddr)
     assert_type(space.find_free_area(0, PAGE_SIZE), VirtAddr | None)
+
+
+class OwnSpace(AddrSpace):
+    pass
+
+
+class OwnView(GuardedView):
+    pass
+
+
+def derived(space: OwnSpace, view: OwnView) -> None:
+    with space as entered, view as opened:
+        assert_type(entered, OwnSpace)
+        assert_type(opened, OwnView)
 
 
 def views(mapping: mmap.mmap) -> None:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Code that runs between two lines of the package, as another thread's, a signal handler's or a finalizer's may."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import axptr_native
+
+LINES = 100
+"""More than an operation executes."""
+_FOLDER = str(Path(axptr_native.__file__).parent / "_")[:-1]
+
+
+@contextmanager
+def before_line(number: int, act: Callable[[], object], *, within: str = "") -> Iterator[None]:
+    """Run a function before the line of that number, from 0 on, that this thread executes in the package, if any.
+
+    Or in a part of it, given the path from the package on.
+    """
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(_FOLDER + within):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number + 1:
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
