@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import os
 from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object
-from functools import partial
 
 from . import _paging
 from ._native import ACCESSES, REASONS, lib
@@ -51,6 +50,7 @@ PYTHON_FUNCTIONS = (
     "Py_IncRef",
     "Py_DecRef",
     "PyObject_CallFunctionObjArgs",
+    "PyTuple_Pack",
     "PyObject_Vectorcall",
 )
 """``axp_python``."""
@@ -98,6 +98,7 @@ class Builtins(ctypes.Structure):
         ("no_arguments", c_void_p),
         ("bad_address", c_void_p),
         ("virt_addr", c_void_p),
+        ("make_int", c_void_p),
         ("fault_fields", c_size_t * 6),
         ("resolve", c_void_p),
         ("accesses", c_void_p * 8),
@@ -160,7 +161,7 @@ class _Maker:
             "fault_error": FaultError,
             "no_arguments": (),
             "bad_address": BAD_ADDRESS,
-            "virt_addr": partial(int.__new__, VirtAddr),  # without a look at what is an address
+            "virt_addr": VirtAddr,
             "resolve": _resolve,
             "slice_type": slice,
             "refusals": _REFUSALS,
@@ -170,6 +171,7 @@ class _Maker:
             setattr(self.state, field, id(self._keep(value)))
         slot_of = ctypes.PYFUNCTYPE(c_void_p, py_object, c_int)(("PyType_GetSlot", api))
         self.state.make_os_error, self.state.init_os_error = slot_of(OSError, _TP_NEW), slot_of(OSError, _TP_INIT)
+        self.state.make_int = slot_of(int, _TP_NEW)
         example = FaultError(0, *FAULT_FIELDS[1:])  # type: ignore[arg-type]  # with values that are like no other
         for number, name in enumerate(FAULT_FIELDS):
             self.state.fault_fields[number] = _offset_of(id(getattr(example, name)), example)

@@ -26,15 +26,17 @@ static object *held(object *known)
     return known;
 }
 
+/* Without VirtAddr.__new__, which looks at what is an address and takes longer than this. */
 static object *virt_addr(const axp_builtins *state, uint64_t address)
 {
     object *number = axp_interpreter.from_unsigned(address);
-    object *result;
+    object *arguments = number == NULL ? NULL : axp_interpreter.pack(1, number);
+    object *result = arguments == NULL ? NULL : state->make_int(state->virt_addr, arguments, NULL);
 
-    if (number == NULL)
-        return NULL;
-    result = axp_interpreter.call_with(state->virt_addr, number, NULL);
-    axp_interpreter.release(number);
+    if (number != NULL)
+        axp_interpreter.release(number);
+    if (arguments != NULL)
+        axp_interpreter.release(arguments);
     return result;
 }
 

@@ -52,6 +52,7 @@ typedef struct axp_python {
     void (*hold)(object *held);
     void (*release)(object *held);
     object *(*call_with)(object *callable, ...); /* up to NULL */
+    object *(*pack)(ptrdiff_t count, ...);       /* a tuple */
     object *(*vectorcall)(object *callable, object *const *arguments, size_t count, object *names);
 } axp_python;
 
@@ -92,8 +93,9 @@ typedef struct axp_builtins {
     object *(*make_os_error)(object *type, object *arguments, object *names); /* what makes an OSError, */
     int (*init_os_error)(object *self, object *arguments, object *names);     /* and sets it up */
     object *no_arguments;                                                     /* () */
-    object *bad_address;                   /* the arguments of an OSError: (EFAULT, its text) */
-    object *virt_addr;                     /* the type VirtAddr */
+    object *bad_address; /* the arguments of an OSError: (EFAULT, its text) */
+    object *virt_addr;   /* the type VirtAddr, */
+    object *(*make_int)(object *type, object *arguments, object *names); /* and what makes an int of it */
     size_t fault_fields[AXP_FAULT_FIELDS]; /* where in a FaultError its references to them are */
     object *resolve;     /* called with one: None if it was resolved, or else what is to be raised */
     object *accesses[8]; /* MappingFlags by AXP_READ and AXP_WRITE */
