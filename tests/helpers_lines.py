@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from helpers_space import uncollected
+
 import axptr_native
 
 LINES = 100
@@ -34,8 +36,9 @@ def before_line(number: int, act: Callable[[], object], *, within: str = "") -> 
         return trace
 
     before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
+    with uncollected():  # whose finalizers would run lines of the package too
+        sys.settrace(trace)
+        try:
+            yield
+        finally:
+            sys.settrace(before)

@@ -269,8 +269,10 @@ def test_an_interrupt_ends_the_child_too(pytester: pytest.Pytester) -> None:
         def test_waits():
             with open("child", "w") as file:
                 file.write(str(os.getpid()))
-            while len(os.listdir(f"/proc/{os.getppid()}/task")) < 2:
-                pass  # in what Python itself does after a fork it swallows an interrupt
+            parent = f"/proc/{os.getppid()}"
+            # It sleeps: in what Python itself does after a fork it swallows an interrupt.
+            while len(os.listdir(f"{parent}/task")) < 2 or ") S " not in open(f"{parent}/stat").read():
+                pass
             os.kill(os.getppid(), signal.SIGINT)
             threading.Event().wait()
     """
