@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from check_native import SANITIZER_ENVIRONMENT
-from programs import ROOT, CheckError, build_library, build_program, demand, last_line, run, table, usable
+from programs import ROOT, SUITE_HANG, CheckError, build_library, build_program, demand, last_line, run, table, usable
 
 FOLDER = ROOT / "tests" / "native_fuzz"
 TARGETS = ("batches", "copies", "scans", "strings", "words")
@@ -96,7 +96,7 @@ def fuzz_all(seconds: int) -> bool:
 def run_examples(examples: int, arguments: Sequence[str]) -> bool:
     """Run the tests that make up their own examples, with more of them."""
     command = [sys.executable, "-m", "pytest", "-n", "auto", "-m", "hypothesis", *arguments]
-    done = run(command, environment={"AXPTR_EXAMPLES": str(examples)}, timeout=3600)
+    done = run(command, environment={"AXPTR_EXAMPLES": str(examples)}, timeout=SUITE_HANG)
     if done.returncode != 0:
         print(done.output)
     print(f"property tests, {examples} examples each: {last_line(done.output)}")

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from programs import ROOT, CheckError, last_line, run, table, usable
+from programs import ROOT, SUITE_HANG, CheckError, last_line, run, table, usable
 
 COMPILERS = ("gcc", "clang")
 HARDENED = "-D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection"
@@ -151,6 +151,7 @@ def test(build: Build, installed: Path, folder: Path, arguments: Sequence[str]) 
         [sys.executable, "-m", "pytest", *options, *arguments, ROOT / "tests"],
         environment=environment_of(build, installed),
         cwd=folder,
+        timeout=SUITE_HANG,
     )
     summary = last_line(done.output)
     if done.returncode != 0:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-HANG = 600
-"""Seconds."""
+HANG, SUITE_HANG = 600, 3600
+"""Seconds, after which a program or the whole test-suite is taken to hang."""
 
 
 class CheckError(Exception):
