@@ -20,6 +20,10 @@ enum { PAGES = 5 };
 
 typedef enum page_kind { GOOD, READ_ONLY, NO_ACCESS, BEYOND_END, PAGE_KINDS } page_kind;
 
+/* Addresses that are nobody's, or that the processor cannot form, and after each as much of the like. */
+enum { NOBODYS_SIZE = 65535 };
+static const uintptr_t nobodys[] = {0, UINTPTR_MAX / 2 + 1, UINTPTR_MAX - NOBODYS_SIZE};
+
 static size_t page_size;
 static uint8_t *memory;
 static uint8_t *model;
@@ -61,6 +65,8 @@ static void reserve(void)
     CHECK(model != NULL && empty_file >= 0);
     for (size_t page = 0; page < PAGES; page++)
         kinds[page] = NO_ACCESS;
+    for (size_t i = 0; i < sizeof nobodys / sizeof nobodys[0]; i++)
+        VALGRIND_MAKE_MEM_DEFINED(nobodys[i], NOBODYS_SIZE);
 }
 
 static void map(size_t page, page_kind kind)
@@ -125,7 +131,6 @@ void arena_make(input *input)
 
 uintptr_t take_address(input *input)
 {
-    static const uintptr_t nobodys[] = {0, UINTPTR_MAX / 2 + 1, UINTPTR_MAX - 65535};
     size_t choice = take(input, 32);
 
     if (choice < 3)
