@@ -31,6 +31,12 @@ patch = subprocess
 source_pkgs =
     axptr_native
     axptr_native_pytest
+
+[report]
+exclude_also =
+    if TYPE_CHECKING:
+    if __name__ == "__main__":
+partial_also = if not TYPE_CHECKING:
 """
 
 NOT_MEASURED = {
@@ -71,7 +77,7 @@ def python_report(folder: Path) -> tuple[float, list[str]]:
     coverage = [sys.executable, "-m", "coverage"]
     configured = [f"--rcfile={folder / 'coveragerc'}"]
     demand("coverage combine", run([*coverage, "combine", *configured], environment=environment, cwd=folder))
-    output = folder / "coverage.json"
+    output = folder / "python.json"
     demand("coverage json", run([*coverage, "json", *configured, f"-o{output}"], environment=environment, cwd=folder))
     found = json.loads(output.read_text(encoding="utf-8"))
 
