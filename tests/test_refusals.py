@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What the C library itself refuses, where the package's own checks come first."""
+"""What is refused where something else refuses it first, most of the time."""
 
 import ctypes
 import errno
 
 import pytest
 
+from axptr_native import PAGE_SIZE, AddrSpace
 from axptr_native._native import ADDRESS_MAX, Caller, Fault, Handler, lib
+from axptr_native._symbols import _search_elf
 from axptr_native.errors import FaultReason
 from axptr_native.flags import MappingFlags
 
@@ -52,3 +54,15 @@ def test_a_result_and_a_signal_that_there_are_not_are_refused() -> None:
     """There are four kinds of results, and two signals."""
     assert lib.axp_caller_of(4, Caller()) == -errno.EINVAL
     assert lib.axp_handler_at(1, 0, Handler()) == -errno.EINVAL
+
+
+def test_what_are_no_mapping_flags_is_refused(space: AddrSpace) -> None:
+    """A number is not taken for flags, and nothing is mapped."""
+    with pytest.raises(TypeError, match="MappingFlags are required, not 3"):
+        space.map_alloc(None, PAGE_SIZE, 3)  # type: ignore[arg-type]
+    assert list(space.areas()) == []
+
+
+def test_a_file_that_is_no_elf_has_no_symbols() -> None:
+    """An image of another kind is not searched."""
+    assert _search_elf(bytes(128), 0, 0) is None

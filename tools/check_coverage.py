@@ -27,7 +27,7 @@ CONFIGURATION = """
 [run]
 branch = true
 parallel = true
-patch = subprocess
+patch = subprocess, _exit
 source_pkgs =
     axptr_native
     axptr_native_pytest
