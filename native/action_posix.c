@@ -87,8 +87,10 @@ int axp_set_action(int signal, const struct sigaction *action, struct sigaction 
 
 int axp_is_action_set_here(const struct sigaction *action)
 {
-    (void)action;
-    return 1;
+    /* signal(), which puts back what it has returned, sets others. */
+    const int flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+
+    return (action->sa_flags & flags) == flags;
 }
 
 int axp_is_called_by_system(const siginfo_t *info, const void *context)

@@ -3,6 +3,7 @@
 #include "chain_posix.h"
 
 #include <sched.h>
+#include <string.h>
 #include <unistd.h>
 
 /* It is held for two system calls, so this many tries mean that its holder does not run. */
@@ -11,12 +12,30 @@
 #define SLOT_BITS 4u
 #define SLOT_MASK 15u
 
+static void read_action(axp_chain *chain, unsigned slot, struct sigaction *action_out)
+{
+    uintptr_t words[AXP_CHAIN_ACTION_WORDS];
+
+    for (size_t i = 0; i < AXP_CHAIN_ACTION_WORDS; i++)
+        words[i] = atomic_load_explicit(&chain->slots[slot].action[i], memory_order_acquire);
+    memcpy(action_out, words, sizeof *action_out);
+}
+
+/* Whoever reads any of these words then reads a version that is odd, or a later one. */
+static void write_action(axp_chain *chain, unsigned slot, const struct sigaction *action)
+{
+    uintptr_t words[AXP_CHAIN_ACTION_WORDS] = {0};
+
+    memcpy(words, action, sizeof *action);
+    for (size_t i = 0; i < AXP_CHAIN_ACTION_WORDS; i++)
+        atomic_store_explicit(&chain->slots[slot].action[i], words[i], memory_order_release);
+}
+
 static int copy_slot(axp_chain *chain, unsigned slot, struct sigaction *action_out)
 {
     uint32_t version = atomic_load_explicit(&chain->slots[slot].version, memory_order_acquire);
 
-    *action_out = chain->slots[slot].action;
-    atomic_thread_fence(memory_order_acquire);
+    read_action(chain, slot, action_out);
     if (version % 2 != 0
         || version != atomic_load_explicit(&chain->slots[slot].version, memory_order_relaxed))
         return 0;
@@ -79,9 +98,13 @@ void axp_chain_unlock(axp_chain *chain, const sigset_t *mask)
     sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
-static int is_same(const struct sigaction *left, const struct sigaction *right)
+/* With the lock held. */
+static int holds(axp_chain *chain, unsigned slot, const struct sigaction *action)
 {
-    return left->sa_handler == right->sa_handler && left->sa_flags == right->sa_flags;
+    struct sigaction held;
+
+    read_action(chain, slot, &held);
+    return held.sa_handler == action->sa_handler && held.sa_flags == action->sa_flags;
 }
 
 static uint32_t without(uint32_t order, unsigned slot)
@@ -128,7 +151,7 @@ static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
     uint32_t version;
 
     for (unsigned held = 0; held < AXP_CHAIN_SLOTS; held++)
-        if (used & 1u << held && is_same(&chain->slots[held].action, action)) {
+        if (used & 1u << held && holds(chain, held, action)) {
             atomic_store(&chain->slots[held].spent, 0);
             return held;
         }
@@ -140,8 +163,7 @@ static unsigned slot_for(axp_chain *chain, const struct sigaction *action)
         slot++;
     version = atomic_load(&chain->slots[slot].version) | 1; /* odd already if a fork has cut this short */
     atomic_store(&chain->slots[slot].version, version);
-    atomic_thread_fence(memory_order_release);
-    chain->slots[slot].action = *action;
+    write_action(chain, slot, action);
     atomic_store(&chain->slots[slot].spent, 0);
     atomic_store_explicit(&chain->slots[slot].version, version + 1, memory_order_release);
     return slot;

@@ -9,6 +9,7 @@
 
 #define AXP_CHAIN_SLOTS 8
 #define AXP_CHAIN_ENTRIES 8
+#define AXP_CHAIN_ACTION_WORDS ((sizeof(struct sigaction) + sizeof(uintptr_t) - 1) / sizeof(uintptr_t))
 
 /*
  * Others put themselves on top of us, and we go back on top of them; keeping only the latest would lose a
@@ -28,7 +29,7 @@ typedef struct axp_chain {
     struct {
         _Atomic uint32_t version; /* odd while it is being written */
         _Atomic uint32_t spent;   /* an SA_RESETHAND that has been called: the default action now */
-        struct sigaction action;
+        _Atomic uintptr_t action[AXP_CHAIN_ACTION_WORDS]; /* a struct sigaction */
     } slots[AXP_CHAIN_SLOTS];
 } axp_chain;
 

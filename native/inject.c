@@ -206,6 +206,16 @@ int axp_injection_everywhere(axp_injection *injection_out)
 {
     if (atomic_load_explicit(&everywhere_state, memory_order_acquire) != DECIDING)
         return -ENOENT;
-    *injection_out = everywhere;
+    *injection_out = (axp_injection){
+        .probability = everywhere.probability,
+        .interval = everywhere.interval,
+        .times = __atomic_load_n(&everywhere.times, __ATOMIC_RELAXED),
+        .space = __atomic_load_n(&everywhere.space, __ATOMIC_RELAXED),
+        .seed = everywhere.seed,
+        .calls = __atomic_load_n(&everywhere.calls, __ATOMIC_RELAXED),
+        .failures = __atomic_load_n(&everywhere.failures, __ATOMIC_RELAXED),
+        .reached = __atomic_load_n(&everywhere.reached, __ATOMIC_RELAXED),
+        .drawn = __atomic_load_n(&everywhere.drawn, __ATOMIC_RELAXED),
+    };
     return 0;
 }

@@ -31,10 +31,21 @@ typedef uint64_t __attribute__((aligned(1), may_alias)) axp_any64;
 typedef uint8_t __attribute__((vector_size(16), aligned(1), may_alias)) axp_any128;
 typedef uint8_t __attribute__((vector_size(32), aligned(1), may_alias)) axp_any256;
 
+/* clang goes on to call its ThreadSanitizer for atomic accesses, which a fault would leave locked. */
+#if defined(__has_attribute)
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define AXP_NOT_INSTRUMENTED disable_sanitizer_instrumentation,
+#endif
+#endif
+#if !defined(AXP_NOT_INSTRUMENTED)
+#define AXP_NOT_INSTRUMENTED
+#endif
+
 /* For a static function that touches user memory itself.  It is compiled for its caller's processor. */
 #if defined(AXP_SANITIZED)
-#define AXP_TOUCHES_USER \
-    static __attribute__((no_sanitize("address", "thread", "undefined"), noinline, unused))
+#define AXP_TOUCHES_USER                                                                                \
+    static __attribute__((AXP_NOT_INSTRUMENTED no_sanitize("address", "thread", "undefined"), noinline, \
+                          unused))
 #else
 #define AXP_TOUCHES_USER static inline __attribute__((always_inline))
 #endif

@@ -9,14 +9,15 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from helpers_examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, MappingFlags, VirtAddr, VirtAddrRange
 
 addresses = st.integers(-(2**65), 2**65)
 alignments = st.integers(0, 40).map(lambda shift: 1 << shift)
-checked = settings(deadline=None, database=None)
+checked = examples(100)
 
 
 def test_page_size_is_the_system_s_and_a_power_of_two() -> None:

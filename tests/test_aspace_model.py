@@ -5,6 +5,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from helpers_examples import examples
 from helpers_memory import READ, WRITE
 from helpers_space import NONE, RW, at
 from hypothesis import settings
@@ -235,4 +236,4 @@ class Spaces(RuleBasedStateMachine):
 
 
 TestSpaces = Spaces.TestCase
-TestSpaces.settings = settings(deadline=None, max_examples=60, stateful_step_count=40, database=None)
+TestSpaces.settings = settings(examples(60), stateful_step_count=40)

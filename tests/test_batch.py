@@ -7,15 +7,16 @@ from itertools import accumulate
 
 import pytest
 from helpers_batch import GOOD_PAGES, GOOD_SIZE, NOWHERE, words
+from helpers_examples import examples
 from helpers_memory import READ, READ_ONLY, Gap, gap_memory, good_memory, pattern, peek, poke
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, batch, uaccess
 from axptr_native._regions import Ending, Region
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 64, 100, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 2 * PAGE_SIZE + 3)
-checked = settings(deadline=None, max_examples=100, database=None)
+checked = examples(100)
 
 
 def places(size: int, *, seed: int = 0) -> list[int]:

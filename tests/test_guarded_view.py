@@ -10,15 +10,16 @@ import struct
 from typing import Any
 
 import pytest
+from helpers_examples import examples
 from helpers_memory import mapped_file, pattern
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, GuardedView
 
 SIZE = 4 * PAGE_SIZE
 CONTENT = pattern(61) + bytes(3)
-checked = settings(deadline=None, max_examples=100, database=None)
+checked = examples(100)
 buffers = st.binary(max_size=80)
 bounds = st.none() | st.integers(-90, 90)
 

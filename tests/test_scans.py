@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from helpers_examples import examples
 from helpers_memory import READ, fault_of, faulted, good_memory, pattern, poke, seen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, uaccess
@@ -23,7 +24,7 @@ WIDTHS = (1, 2, 4, 8)
 BLOCK = 256
 """Bytes that are looked at at once."""
 SIZES = sorted({max(edge + near, 0) for edge in (0, BLOCK, 2 * BLOCK, 3 * BLOCK) for near in range(-20, 90)})
-checked = settings(deadline=None, max_examples=300, database=None)
+checked = examples(300)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from helpers_examples import examples
 from helpers_memory import good_memory, pattern, peek, poke
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, UserMemoryError, uaccess
@@ -21,7 +22,7 @@ from axptr_native import PAGE_SIZE, FaultError, TooLongError, UserMemoryError, u
 LARGE = (2 << 20) + 4321
 SIZES = (1, 2, 3, 7, 8, 9, 63, 64, 65, 4095, 4096, 4097, 2 * PAGE_SIZE - 1)
 offsets = st.integers(0, 2 * PAGE_SIZE)
-checked = settings(deadline=None, max_examples=150, database=None)
+checked = examples(150)
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from ctypes import c_bool, c_char, c_double, c_int32, c_longdouble, c_uint8, py_
 from typing import Any, ClassVar
 
 import pytest
+from helpers_examples import examples
 from helpers_memory import READ, WRITE, good_memory, pattern, peek, poke
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, UserConstPtr, UserPtr, UserRef, UserSlice
 
-checked = settings(deadline=None, max_examples=60, database=None)
+checked = examples(60)
 NUMBERS = [5, -1, 7, 5, 0, 2**31 - 1, -(2**31), 5]
 
 

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Measure what one run of the tests covers: lines of the C library and branches of the Python package.
+
+What follows on the command line goes to pytest; with a part of the tests the limits are missed, of course.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from check_native import Build, environment_of, install
+from programs import ROOT, SUITE_HANG, CheckError, demand, last_line, run, usable
+
+COMPILER, FLAGS = "gcc", "-O0 -g --coverage -fprofile-update=atomic"
+LINES_OF_C, BRANCHES_OF_PYTHON = 95.0, 95.0
+"""Per cent that must be covered."""
+
+CONFIGURATION = """
+[run]
+branch = true
+parallel = true
+patch = subprocess, _exit
+source_pkgs =
+    axptr_native
+    axptr_native_pytest
+
+[report]
+exclude_also =
+    if TYPE_CHECKING:
+    if __name__ == "__main__":
+partial_also = if not TYPE_CHECKING:
+"""
+
+NOT_MEASURED = {
+    "test_environment.py::test_good_accesses_make_no_system_calls_but_a_few_at_each_tick": "measuring makes some",
+}
+"""Tests that cannot run while coverage is measured, and why."""
+
+
+def obstacle(folder: Path) -> str | None:
+    """Return what keeps the coverage from being measured here, or None."""
+    for module in ("coverage", "gcovr"):
+        if importlib.util.find_spec(module) is None:
+            return f"{module} not found"
+    if shutil.which("gcov") is None:
+        return "gcov not found"
+    return usable(COMPILER, FLAGS, folder)
+
+
+def run_tests(build: Build, installed: Path, folder: Path, arguments: Sequence[str]) -> str:
+    """Run the tests with everything measured and return pytest's summary.
+
+    Raises:
+        CheckError: One of them failed.
+    """
+    configuration = folder / "coveragerc"
+    configuration.write_text(CONFIGURATION, encoding="utf-8")
+    environment = environment_of(build, installed) | {"COVERAGE_FILE": str(folder / "coverage")}
+    options = [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider", "-n", "auto"]
+    options += [f"--deselect=tests/{name}" for name in NOT_MEASURED]
+    command = [sys.executable, "-m", "coverage", "run", f"--rcfile={configuration}", "-m", "pytest", *options]
+    done = run([*command, *arguments, ROOT / "tests"], environment=environment, cwd=folder, timeout=SUITE_HANG)
+    return last_line(demand("the tests", done))
+
+
+def python_report(folder: Path) -> tuple[float, list[str]]:
+    """Return the per cent of branches that were taken, and a line for each file with others."""
+    environment = {"COVERAGE_FILE": str(folder / "coverage")}
+    coverage = [sys.executable, "-m", "coverage"]
+    configured = [f"--rcfile={folder / 'coveragerc'}"]
+    demand("coverage combine", run([*coverage, "combine", *configured], environment=environment, cwd=folder))
+    output = folder / "python.json"
+    demand("coverage json", run([*coverage, "json", *configured, f"-o{output}"], environment=environment, cwd=folder))
+    found = json.loads(output.read_text(encoding="utf-8"))
+
+    def missed() -> Iterator[str]:
+        for name, file in sorted(found["files"].items()):
+            branches = ", ".join(f"{start}->{'exit' if end < 0 else end}" for start, end in file["missing_branches"])
+            if branches:
+                yield f"{os.path.relpath(folder / name, folder / 'installed')}: {branches}"
+
+    return 100 * found["totals"]["covered_branches"] / found["totals"]["num_branches"], list(missed())
+
+
+def c_report(folder: Path) -> tuple[float, list[str]]:
+    """Return the per cent of lines that were run, and a line for each file with others."""
+    output, built = folder / "gcovr.json", folder / "build" / "CMakeFiles" / "axptr_native.dir"
+    # A source that is compiled once for each kind of processor has its functions more than once.
+    options = ["--merge-mode-functions=merge-use-line-0", "--gcov-ignore-parse-errors=negative_hits.warn"]
+    command = [sys.executable, "-m", "gcovr", "--root", str(ROOT), "--json", str(output), *options, str(built)]
+    demand("gcovr", run(command))
+    counts: dict[str, dict[int, int]] = {}
+    for file in json.loads(output.read_text(encoding="utf-8"))["files"]:
+        lines = counts.setdefault(file["file"], {})
+        for line in file["lines"]:
+            if not line.get("gcovr/noncode"):
+                lines[line["line_number"]] = lines.get(line["line_number"], 0) + line["count"]
+    missed = {name: [str(line) for line, count in lines.items() if count == 0] for name, lines in counts.items()}
+    total = sum(map(len, counts.values()))
+    covered = total - sum(map(len, missed.values()))
+    return 100 * covered / total, [f"{name}: {', '.join(lines)}" for name, lines in sorted(missed.items()) if lines]
+
+
+def is_enough(what: str, limit: float, per_cent: float, missed: Sequence[str]) -> bool:
+    """Print what was covered and what was not, and return whether it is enough."""
+    print(f"\n{what}: {per_cent:.1f} %, of which {limit:.0f} % are asked for; not covered:")
+    print("\n".join(f"  {line}" for line in missed) or "  nothing")
+    return per_cent >= limit
+
+
+def main() -> int:
+    """Measure everything and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    _, arguments = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary).resolve()
+        reason = obstacle(folder)
+        if reason is not None:
+            print(f"skipped: {reason}")
+            return 0
+        build = Build(COMPILER, FLAGS)
+        try:
+            print(run_tests(build, install(build, folder), folder, arguments))
+            c, python = c_report(folder), python_report(folder)
+        except CheckError as error:
+            print(error)
+            return 1
+    enough = [
+        is_enough("lines of the C library", LINES_OF_C, *c),
+        is_enough("branches of the Python package", BRANCHES_OF_PYTHON, *python),
+    ]
+    for name, why in NOT_MEASURED.items():
+        print(f"deselected: {name}: {why}")
+    return 0 if all(enough) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
