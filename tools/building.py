@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 NO_CMAKE = r"(cmake|ninja|ctest|cpack)"
-NO_COMPILER = NO_CMAKE + r"|.*\b(cc|gcc|g\+\+|c\+\+|clang|clang\+\+|c89|c99|cpp|tcc)\b"
+NO_COMPILER = NO_CMAKE + r"|.*\b(cc|gcc|clang|c89|c99|tcc)\b"
 """Patterns for programs, as :func:`tools_without` takes them."""
 
 
@@ -23,7 +23,7 @@ def tools_without(pattern: str, folder: Path) -> dict[str, str]:
     for entry in os.environ["PATH"].split(os.pathsep):
         for program in Path(entry).glob("*") if Path(entry).is_dir() else ():
             link = folder / program.name
-            if not re.match(pattern, program.name) and not link.exists():
+            if not re.match(pattern, program.name) and not link.is_symlink():
                 link.symlink_to(program)
     return {**os.environ, "PATH": str(folder)}
 
