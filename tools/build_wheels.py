@@ -156,7 +156,7 @@ def check_contents(release: Sequence[Path]) -> None:
             print(said.partition("The wheel references")[0].strip(), flush=True)
 
 
-def check_here(wheel: Path, source: Path, folder: Path, arguments: Sequence[str]) -> None:
+def check_here(wheel: Path, folder: Path, arguments: Sequence[str]) -> None:
     """Install a wheel where there is no compiler and run the tests on it."""
     environment = tools_without(NO_COMPILER, folder / "tools")
     target = folder / "venv"
@@ -166,7 +166,7 @@ def check_here(wheel: Path, source: Path, folder: Path, arguments: Sequence[str]
     for name in ("CC", "PYTHONPATH"):
         environment.pop(name, None)
     # The group's names are read by this interpreter's pip: the one that comes with an older Python cannot.
-    group = f"{source / 'pyproject.toml'}:test"
+    group = f"{ROOT / 'pyproject.toml'}:test"
     run(
         *(sys.executable, "-m", "pip", "--python", python, "install", "--only-binary", "axptr-native", wheel),
         *("--group", group),
@@ -177,7 +177,6 @@ def check_here(wheel: Path, source: Path, folder: Path, arguments: Sequence[str]
     output = run(
         *(python, "-m", "pytest", "-n", "auto", "-p", "no:cacheprovider", *arguments),
         environment=environment,
-        folder=source,
     )
     skipped = [line for line in output.splitlines() if line.startswith("SKIPPED")]
     print("\n".join([*skipped, f"{wheel.name}: {output.splitlines()[-1].strip('= ')}"]), flush=True)
@@ -213,7 +212,7 @@ def main() -> int:
         check_contents(release)
         for wheel in release:
             if f"manylinux_2_17_{platform.machine()}" in wheel.name and sys.platform == "linux":
-                check_here(wheel, source, folder, arguments)
+                check_here(wheel, folder, arguments)
             if f"musllinux_1_2_{platform.machine()}" in wheel.name and sys.platform == "linux":
                 check_by_program(wheel, TARGETS[f"musllinux-{platform.machine()}"], folder)
         if options.outdir is not None:
