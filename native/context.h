@@ -3,11 +3,15 @@
 #ifndef AXP_CONTEXT_H
 #define AXP_CONTEXT_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ucontext.h>
 
 #include "axptr.h"
+
+#if defined(__APPLE__) || defined(__FreeBSD__)
+#include "context_bsd.h"
+#endif
 
 /*
  * Whether [start, last] holds an address that the processor cannot form, whose fault tells neither where nor
@@ -65,6 +69,8 @@ static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {
 #if defined(__x86_64__) && defined(__linux__)
     return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+#elif defined(AXP_BSD_STACK_POINTER)
+    return (uintptr_t)AXP_BSD_STACK_POINTER(context);
 #else
     (void)context;
     return 0;
@@ -76,6 +82,8 @@ static inline uintptr_t axp_instruction(const ucontext_t *context)
 {
 #if defined(__x86_64__) && defined(__linux__)
     return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#elif defined(AXP_BSD_INSTRUCTION)
+    return (uintptr_t)AXP_BSD_INSTRUCTION(context);
 #else
     (void)context;
     return 0;
@@ -94,9 +102,39 @@ static inline uint32_t axp_access_of_fault(const ucontext_t *context)
     if (context->uc_mcontext.gregs[REG_ERR] & FETCHING)
         return AXP_EXECUTE;
     return context->uc_mcontext.gregs[REG_ERR] & WRITING ? AXP_WRITE : AXP_READ;
+#elif defined(AXP_BSD_REGISTERS)
+    return axp_bsd_access_of_fault(context);
 #else
     (void)context;
     return 0;
+#endif
+}
+
+/* Whether an address was to blame that the processor cannot form: it says neither where nor, for one based on
+ * the frame pointer, with the usual signal (#SS is SIGBUS on Linux). */
+static inline int axp_is_not_canonical(const siginfo_t *info, const ucontext_t *context)
+{
+#if defined(AXP_BSD_REGISTERS)
+    (void)info;
+    return axp_bsd_is_not_canonical(context);
+#elif defined(SI_KERNEL)
+    (void)context;
+    return info->si_code == SI_KERNEL;
+#else
+    (void)info;
+    (void)context;
+    return 0;
+#endif
+}
+
+/* Whether the processor raised a signal, as against somebody who sent it. */
+static inline int axp_is_raised_by_processor(const siginfo_t *info, const ucontext_t *context)
+{
+#if defined(AXP_BSD_REGISTERS)
+    return axp_bsd_is_fault(info, context);
+#else
+    (void)context;
+    return info->si_code > 0;
 #endif
 }
 
@@ -107,6 +145,9 @@ static inline __attribute__((no_sanitize("address"))) uint64_t axp_registers_has
 #if defined(__x86_64__) && defined(__linux__)
     const unsigned char *bytes = (const unsigned char *)context->uc_mcontext.gregs;
     size_t size = sizeof(context->uc_mcontext.gregs);
+#elif defined(AXP_BSD_REGISTERS)
+    const unsigned char *bytes = (const unsigned char *)&AXP_BSD_REGISTERS(context);
+    size_t size = sizeof(AXP_BSD_REGISTERS(context));
 #else
     const unsigned char *bytes = (const unsigned char *)&context->uc_mcontext;
     size_t size = sizeof(context->uc_mcontext);

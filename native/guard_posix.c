@@ -29,6 +29,21 @@
 #define COARSE_CLOCK CLOCK_MONOTONIC
 #endif
 
+/* The code of what raise() sends. */
+#if defined(SI_TKILL)
+#define SENT_TO_THREAD SI_TKILL
+#elif defined(SI_LWP)
+#define SENT_TO_THREAD SI_LWP
+#endif
+
+/* macOS keeps a note that a thread runs on its alternate stack, and only a landing that has saved the mask
+ * takes it back.  A call has to: its next stack overflow needs that stack. */
+#if defined(__APPLE__)
+#define SAVES_MASK(attempt) ((attempt)->call != NULL)
+#else
+#define SAVES_MASK(attempt) 0
+#endif
+
 /* A flag of Linux that glibc does not have in its headers: the alternate stack is taken away while it is in
  * use. */
 #if defined(__linux__) && !defined(SS_AUTODISARM)
@@ -77,22 +92,29 @@ static int leaves_canonical(const axp_span *span)
     return span->size != 0 && axp_leaves_canonical(span->start, span->start + (span->size - 1));
 }
 
-static uint32_t reason_of(const siginfo_t *info)
+static uint32_t reason_of(const siginfo_t *info, const ucontext_t *context)
 {
-#if defined(SI_KERNEL)
-    if (info->si_code == SI_KERNEL)
+    if (axp_is_not_canonical(info, context))
         return AXP_NOT_CANONICAL;
-#endif
+#if defined(__APPLE__)
+    /* The signal says whether something is mapped there, and the code nothing.  What lies past the end of a
+     * file is mapped. */
+    return info->si_signo == SIGSEGV ? AXP_NOT_MAPPED : AXP_NOT_PERMITTED;
+#else
     if (info->si_signo == SIGSEGV)
         return info->si_code == SEGV_MAPERR ? AXP_NOT_MAPPED : AXP_NOT_PERMITTED;
     switch (info->si_code) {
     case BUS_ADRALN:
         return AXP_MISALIGNED;
     case BUS_ADRERR:
+#if defined(__FreeBSD__)
+    case BUS_OBJERR:
+#endif
         return AXP_BEYOND_END;
     default:
         return AXP_HARDWARE;
     }
+#endif
 }
 
 /* The span that the fault lies in, or NULL.  The flag "an attempt is open" alone would also take the faults
@@ -103,8 +125,6 @@ static const axp_span *span_of_fault(const axp_attempt *attempt, const siginfo_t
     uintptr_t address = (uintptr_t)info->si_addr;
     uint32_t access = axp_access_of_fault(context);
 
-    /* x86 says neither where nor, for an address based on the frame pointer, with the usual signal: #SS
-     * arrives as SIGBUS. */
     if (reason == AXP_NOT_CANONICAL) {
         if (leaves_canonical(&attempt->span))
             return &attempt->span;
@@ -127,7 +147,7 @@ static int is_in_interpreter(const axp_call *call)
 /* What a fault of an attempt was, or 0 if it is not the attempt's. */
 static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const ucontext_t *context)
 {
-    uint32_t reason = reason_of(info);
+    uint32_t reason = reason_of(info, context);
     uintptr_t address = (uintptr_t)info->si_addr;
     uint32_t access = axp_access_of_fault(context);
 
@@ -193,6 +213,16 @@ static void leave(guard_frame *innermost, const siginfo_t *info, const ucontext_
             leave_attempt(frame, info, context);
 }
 
+static int is_sent_by_this_process(const siginfo_t *info)
+{
+#if defined(__APPLE__)
+    (void)info; /* says nothing of the sender */
+    return 1;
+#else
+    return (info->si_code == SENT_TO_THREAD || info->si_code == SI_USER) && info->si_pid == getpid();
+#endif
+}
+
 void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -200,9 +230,9 @@ void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
     int saved_errno = errno;
 
     if (frame != NULL && frame->mark == mark_of(frame) && !axp_is_passed_over(frame, info, context, here)) {
-        if (axp_is_fault(info)) {
+        if (axp_is_fault(info, context)) {
             leave(frame, info, context);
-        } else if ((info->si_code == SI_TKILL || info->si_code == SI_USER) && info->si_pid == getpid()
+        } else if (is_sent_by_this_process(info)
                    && (is_further_in(context, frame)
                        || axp_is_on_alternate_stack(context, axp_stack_pointer(context)))) {
             /*
@@ -274,7 +304,8 @@ int axp_guarded(axp_attempt *attempt)
     frame.stack_disarmed = 0;
     frame.previous = thread.innermost;
     frame.mark = mark_of(&frame);
-    if (sigsetjmp(frame.landing, 0) == 0) { /* 0: NODEFER leaves the mask alone, and saving it costs 120 ns */
+    /* 0: NODEFER leaves the mask alone, and saving it costs 120 ns. */
+    if (sigsetjmp(frame.landing, SAVES_MASK(attempt)) == 0) {
         atomic_signal_fence(memory_order_seq_cst);
         thread.innermost = &frame; /* after sigsetjmp: the handler must not find a landing that is not set */
         atomic_signal_fence(memory_order_seq_cst);
@@ -284,7 +315,7 @@ int axp_guarded(axp_attempt *attempt)
         atomic_signal_fence(memory_order_seq_cst);
         frame.mark = 0;
         if (frame.sent != 0)
-            raise(frame.sent);
+            raise((int)frame.sent);
         return 0;
     }
     thread.innermost = frame.previous;

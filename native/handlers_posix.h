@@ -34,7 +34,7 @@ void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context);
 /* pass_posix.c */
 
 /* Raised by the processor for the instruction that was interrupted, as against sent by somebody. */
-int axp_is_fault(const siginfo_t *info);
+int axp_is_fault(const siginfo_t *info, const void *context);
 
 /*
  * Passes a signal that is not ours on to the handler below, while an attempt may be open.  Returns if that

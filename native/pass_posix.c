@@ -40,14 +40,14 @@ static AXP_THREAD_LOCAL struct {
     unsigned refaults;   /* faults inside a handler below, in a row */
 } thread;
 
-int axp_is_fault(const siginfo_t *info)
+int axp_is_fault(const siginfo_t *info, const void *context)
 {
 #if defined(BUS_MCEERR_AO)
     /* Memory went bad somewhere and nothing has touched it yet. */
     if (info->si_signo == SIGBUS && info->si_code == BUS_MCEERR_AO)
         return 0;
 #endif
-    return info->si_code > 0;
+    return axp_is_raised_by_processor(info, context);
 }
 
 /* Whether the handler that we called calls us directly, as the one that it keeps below it, with the signal
@@ -60,10 +60,15 @@ static int is_called_directly(const siginfo_t *info, uintptr_t here)
 int axp_is_on_alternate_stack(const void *interrupted, uintptr_t address)
 {
     const ucontext_t *context = interrupted;
-    uintptr_t start = (uintptr_t)context->uc_stack.ss_sp;
+    stack_t stack = context->uc_stack;
+    uintptr_t start;
 
-    return !((unsigned)context->uc_stack.ss_flags & SS_DISABLE) && address >= start
-           && address - start < context->uc_stack.ss_size;
+#if defined(__APPLE__) /* which puts the signal's frame there */
+    if (sigaltstack(NULL, &stack) != 0)
+        return 0;
+#endif
+    start = (uintptr_t)stack.ss_sp;
+    return !((unsigned)stack.ss_flags & SS_DISABLE) && address >= start && address - start < stack.ss_size;
 }
 
 /*
@@ -132,7 +137,7 @@ static unsigned handlers_to_skip(int signal, const siginfo_t *info, const uconte
 
 static int is_short_of_stack(const ucontext_t *context, uintptr_t here)
 {
-    return axp_is_on_alternate_stack(context, here) && here - (uintptr_t)context->uc_stack.ss_sp < STACK_LEFT;
+    return axp_is_on_alternate_stack(context, here) && !axp_is_on_alternate_stack(context, here - STACK_LEFT);
 }
 
 /* Whether a handler that returned has done something about a fault: moved the registers, or mended the
@@ -162,7 +167,7 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
 
 void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, const void *attempt)
 {
-    int is_fault = axp_is_fault(info);
+    int is_fault = axp_is_fault(info, context);
     uint64_t registers = axp_registers_hash(context);
     uint64_t fault = is_fault ? registers ^ (uintptr_t)info->si_addr : 0;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);

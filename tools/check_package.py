@@ -6,10 +6,8 @@ Without CMake or ninja on PATH, since a C compiler is all that an installation m
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -17,37 +15,20 @@ import venv
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from building import NO_CMAKE, NO_COMPILER, ROOT, run, tools_without, try_to_run
 
 
-def compiler_only(folder: Path) -> dict[str, str]:
-    """Return an environment whose PATH has the system's tools, but no CMake and no ninja."""
-    tools = folder / "bin"
-    tools.mkdir()
-    for entry in os.environ["PATH"].split(os.pathsep):
-        for program in Path(entry).glob("*") if Path(entry).is_dir() else ():
-            link = tools / program.name
-            if not re.match(r"(cmake|ninja|ctest|cpack)", program.name) and not link.exists():
-                link.symlink_to(program)
-    if not shutil.which("cc", path=str(tools)):
-        sys.exit("no C compiler on PATH")
-    return {**os.environ, "PATH": str(tools)}
-
-
-def run(*command: object, environment: dict[str, str], folder: Path) -> str:
-    """Run a command and return what it printed; on failure print it and end."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=environment,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}")
-    return done.stdout
+def check_without_compiler(sdist: Path, folder: Path) -> None:
+    """Install the sdist where there is no C compiler, which must end with a message that says what to do."""
+    environment = tools_without(NO_COMPILER, folder / "no-compiler")
+    environment.pop("CC", None)
+    target = folder / "venv"
+    venv.create(target, with_pip=True, clear=True)
+    status, output = try_to_run(target / "bin" / "pip", "install", sdist, environment=environment, folder=folder)
+    words = " ".join(output.split())  # CMake breaks lines
+    if not status or "no C compiler works. Install one (apt install gcc" not in words:
+        sys.exit(f"an installation without a C compiler should have said what to install:\n{output}")
+    print(f"{sdist.name} without a C compiler: refused with a message that says what to install", flush=True)
 
 
 def check_installed(what: object, environment: dict[str, str], folder: Path, *options: str) -> None:
@@ -63,7 +44,9 @@ def main() -> None:
     """Build and check."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        environment = compiler_only(folder)
+        environment = tools_without(NO_CMAKE, folder / "no-cmake")
+        if not shutil.which("cc", path=environment["PATH"]):
+            sys.exit("no C compiler on PATH")
         run(sys.executable, "-m", "build", "--outdir", folder, ROOT, environment=environment, folder=folder)
         (sdist,) = folder.glob("*.tar.gz")
         (wheel,) = folder.glob("*.whl")
@@ -83,6 +66,7 @@ def main() -> None:
 
         check_installed(wheel, environment, folder)
         check_installed(sdist, environment, folder)
+        check_without_compiler(sdist, folder)
         copy = folder / "axptr-native"
         (folder / sdist.name.removesuffix(".tar.gz")).rename(copy)
         check_installed(copy, environment, folder, "--editable")

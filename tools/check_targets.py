@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Compile the C library for systems that have no Python here, and link a program that catches faults with it.
+
+``check_targets.py PREFIX ...``: the platforms of ``zig.py`` that begin so.  Where this machine can run the program it
+does: on musl itself, linked statically, and dynamically where musl's loader is found; for another processor where
+qemu's user emulation is found.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from building import ROOT, run, try_to_run
+from zig import TARGETS, Target, find_zig, write_toolchain
+
+PROGRAM = ROOT / "tests" / "native_program" / "faults.c"
+
+
+def flags_of(target: Target) -> list[str]:
+    """Return what the program is compiled with."""
+    return ["-target", target.triple, "-std=gnu11", "-O2", "-g0", "-D_GNU_SOURCE", "-pthread", "-Wall", "-Wextra"]
+
+
+def build_library(zig: Path, target: Target, folder: Path) -> Path:
+    """Build the library as the package does, with every warning an error."""
+    built = folder / "library"
+    ninja = shutil.which("ninja", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    run(
+        *("cmake", "-S", ROOT, "-B", built, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"),
+        *(f"-DCMAKE_TOOLCHAIN_FILE={write_toolchain(zig, target, folder)}", "-DAXPTR_WERROR=ON"),
+    )
+    run("cmake", "--build", built)
+    return next(path for path in built.iterdir() if path.name.startswith("libaxptr_native."))
+
+
+def link(zig: Path, target: Target, program: Path, *inputs: object) -> Path:
+    """Compile and link the program."""
+    run(zig, "cc", *flags_of(target), f"-I{ROOT / 'native'}", PROGRAM, *inputs, "-o", program)
+    return program
+
+
+def find_loader(machine: str, folder: Path) -> Path | None:
+    """Return musl's loader: the system's, or that of a Debian package that is unpacked into the folder."""
+    name = f"ld-musl-{machine}.so.1"
+    if Path("/lib", name).exists():
+        return Path("/lib", name)
+    if machine != platform.machine() or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        return None
+    if try_to_run("apt-get", "download", "-qq", "musl", folder=folder)[0] != 0:
+        return None
+    for package in folder.glob("musl_*.deb"):
+        run("dpkg-deb", "-x", package, folder / "musl")
+    return next((folder / "musl").glob("lib/*-linux-musl/libc.so"), None)
+
+
+def runner_for(target: Target) -> list[str] | None:
+    """Return what runs a program of this processor here, or None."""
+    if target.processor == platform.machine():
+        return []
+    emulator = shutil.which(f"qemu-{target.processor}") or shutil.which(f"qemu-{target.processor}-static")
+    return None if emulator is None else [emulator]
+
+
+def outcome(*command: object) -> str:
+    """Run the program and return its last line; end if a check failed."""
+    try:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"{command}: no end after 600 s")
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout.splitlines()[-1]
+
+
+def run_against(library: Path, target: Target, folder: Path) -> str:
+    """Link the program to a shared library for musl and run it by musl's loader; return what came of it."""
+    zig = find_zig()
+    loader = find_loader(target.processor, folder)
+    if zig is None or loader is None:
+        return f"not run: {'ziglang' if zig is None else 'the loader of musl'} not found"
+    return outcome(
+        *(loader, "--library-path", library.parent),
+        link(zig, target, folder / "dynamic", library, f"-Wl,-rpath,{library.parent}"),
+    )
+
+
+def check(zig: Path, name: str, folder: Path) -> None:
+    """Check a platform and print a line for each thing that was tried."""
+    target = TARGETS[name]
+    library = build_library(zig, target, folder)
+    program = link(zig, target, folder / "linked", library)
+    print(f"{name}: {library.name} and a program compiled and linked ({program.stat().st_size} bytes)", flush=True)
+    if "musl" not in target.triple:
+        print(f"{name}: not run: nothing here runs programs of {target.system}", flush=True)
+        return
+    runner = runner_for(target)
+    if runner is None:
+        print(f"{name}: not run: qemu-{target.processor} not found", flush=True)
+        return
+    sources = sorted(path for path in (ROOT / "native").glob("*.c") if "windows" not in path.name)
+    static = link(zig, target, folder / "static", "-static", *sources)
+    print(f"{name}, static: {outcome(*runner, static)}", flush=True)
+    if not runner:
+        print(f"{name}, dynamic: {run_against(library, target, folder)}", flush=True)
+
+
+def main() -> int:
+    """Check the platforms asked for and return the exit status."""
+    zig = find_zig()
+    missing = [name for name in ("cmake", "ninja") if importlib.util.find_spec(name) is None and not shutil.which(name)]
+    if zig is None or missing:
+        print(f"skipped: {', '.join(missing) or 'ziglang'} not found")
+        return 0
+    names = [name for name in TARGETS if name.startswith(tuple(sys.argv[1:]))]
+    if not names:
+        sys.exit(f"none of {', '.join(TARGETS)} begins with {sys.argv[1:]}")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            check(zig, name, Path(folder).resolve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
