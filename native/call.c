@@ -8,7 +8,7 @@
  * A caller takes as many arguments of each kind as there may be, and hands them on as it found them: those
  * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  In
  * front of them is the call, in 64 bits also where that takes two words, so that what is aligned to it behind
- * stays so.  The dots behind them tell a variadic function that floats may have come.
+ * stays so.
  */
 #define PARAMETERS                                                                                          \
     uintptr_t w0, uintptr_t w1, uintptr_t w2, uintptr_t w3, uintptr_t w4, uintptr_t w5, uintptr_t w6,       \
@@ -20,12 +20,23 @@
 
 enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
-/* Where floats have registers of their own, whose use does not depend on the words beside them. */
-#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)) \
-    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__riscv_float_abi_double)
+/* How many floats have registers of their own, whose use does not depend on the words beside them. */
+#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32))        \
+    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__ARM_PCS_VFP) \
+    || defined(__riscv_float_abi_double)
 enum { FLOATS_PASSED = FLOAT_COUNT };
+#elif defined(__s390x__)
+enum { FLOATS_PASSED = 4 };
 #else
 enum { FLOATS_PASSED = 0 };
+#endif
+
+/* Dots behind the parameters tell a variadic function of x86-64 that floats may have come.  On arm they would
+ * move floats, the result as well, to where others look for words. */
+#if defined(__ARM_PCS_VFP)
+#define FUNCTION_OF(type) type (*)(PARAMETERS)
+#else
+#define FUNCTION_OF(type) type (*)(PARAMETERS, ...)
 #endif
 
 typedef struct call_attempt {
@@ -58,7 +69,7 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     static __attribute__((no_sanitize("undefined"))) void run_##name(axp_attempt *attempt)                   \
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
-        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))attempt->call->function;              \
+        __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))attempt->call->function;                 \
         const uintptr_t *w = call->words;                                                                    \
         const double *f = call->floats;                                                                      \
                                                                                                              \

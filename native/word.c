@@ -151,7 +151,7 @@ int axp_load_number(uintptr_t from, size_t width, uint64_t *number_out)
 
 int axp_load(uintptr_t from, size_t width, void *value_out)
 {
-    uint64_t seen;
+    uint64_t seen = 0; /* which not every compiler sees to be set */
     int failed;
 
     if (!is_width(width))
