@@ -52,6 +52,20 @@ typedef struct call_attempt {
     } result;
 } call_attempt;
 
+/* What a fault attempted, where the processor does not say: what can be read was written to. */
+static uint32_t access_of(const axp_fault *fault)
+{
+    size_t accessible = 0;
+    uint32_t held = axp_injection_held();
+
+    if (fault->access != 0)
+        return fault->access;
+    axp_hold_injection(1);
+    axp_probe_read((uintptr_t)fault->address, 1, &accessible);
+    axp_hold_injection(held);
+    return accessible != 0 ? AXP_WRITE : AXP_READ;
+}
+
 static void perform(call_attempt *call, axp_call *described, void (*run)(axp_attempt *attempt))
 {
     axp_prepare(&call->attempt, 0, UINTPTR_MAX, 0, run);
@@ -59,8 +73,10 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     described->instruction = 0;
     described->entered = described->entries != 0 ? *(const int *)described->entries : 0;
     described->failed = axp_guarded_call(&call->attempt);
-    if (described->failed == -EFAULT)
+    if (described->failed == -EFAULT) {
         described->fault = call->attempt.fault;
+        described->fault.access = access_of(&described->fault);
+    }
     errno = call->error;
 }
 

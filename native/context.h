@@ -7,6 +7,7 @@
 #ifndef AXP_CONTEXT_H
 #define AXP_CONTEXT_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <ucontext.h>
@@ -15,12 +16,12 @@
 #include "page.h"
 
 /*
- * Whether [start, last] holds an address that the processor cannot form, whose fault tells neither where nor
- * why. x86-64: outside 48 bits, sign-extended.  Others tell, or form every address.
+ * Whether [start, last] holds an address that the processor cannot form, whose fault may tell neither where
+ * nor why.  x86-64: outside 48 bits, sign-extended.
  */
 static inline int axp_leaves_canonical(uintptr_t start, uintptr_t last)
 {
-#if defined(__x86_64__)
+#if UINTPTR_MAX > UINT32_MAX
     uintptr_t limit = UINT64_C(1) << 47;
 
     return last >= limit && start < 0 - limit;
@@ -28,6 +29,17 @@ static inline int axp_leaves_canonical(uintptr_t start, uintptr_t last)
     (void)start;
     (void)last;
     return 0;
+#endif
+}
+
+/* Whether a fault does not tell its address, and lies outside 48 bits then.  Other processors tell, but an
+ * emulator that itself runs on x86-64 cannot, and says 0. */
+static inline int axp_hides_address(const siginfo_t *info)
+{
+#if defined(__x86_64__) && defined(SI_KERNEL)
+    return info->si_code == SI_KERNEL;
+#else
+    return info->si_addr == NULL;
 #endif
 }
 

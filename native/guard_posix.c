@@ -107,16 +107,19 @@ static const axp_span *span_of_fault(const axp_attempt *attempt, const siginfo_t
     uintptr_t address = (uintptr_t)info->si_addr;
     uint32_t access = axp_access_of_fault(context, address);
 
+    if (reason != AXP_NOT_CANONICAL) {
+        if (is_in_span(&attempt->span, address, access))
+            return &attempt->span;
+        if (is_in_span(&attempt->other, address, access))
+            return &attempt->other;
+    }
     /* x86 says neither where nor, for an address based on the frame pointer, with the usual signal: #SS
      * arrives as SIGBUS. */
-    if (reason == AXP_NOT_CANONICAL) {
-        if (leaves_canonical(&attempt->span))
-            return &attempt->span;
-        return leaves_canonical(&attempt->other) ? &attempt->other : NULL;
-    }
-    if (is_in_span(&attempt->span, address, access))
+    if (!axp_hides_address(info))
+        return NULL;
+    if (leaves_canonical(&attempt->span))
         return &attempt->span;
-    return is_in_span(&attempt->other, address, access) ? &attempt->other : NULL;
+    return leaves_canonical(&attempt->other) ? &attempt->other : NULL;
 }
 
 /* Python code that a foreign function calls must not be left by siglongjmp, whether it runs or has itself
@@ -153,7 +156,7 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
     attempt->fault = (axp_fault){
         .address = address,
         .transferred = attempt->done,
-        .access = access == 0 ? AXP_READ : access,
+        .access = access,
         .reason = reason,
         .signal = info->si_signo,
         .code = info->si_code,

@@ -42,7 +42,15 @@ typedef struct word_attempt {
 #define LOAD(type) word->seen = *(const volatile type *)at
 #define LOAD_MISALIGNED(type) word->seen = PACKED(type)->value
 #define STORE(type) *(volatile type *)at = (type)word->operand
-#define STORE_MISALIGNED(type) PACKED(type)->value = (type)word->operand
+/* All or nothing, also where it takes several accesses: both pages are tried first. */
+#define STORE_MISALIGNED(type)                                  \
+    do {                                                        \
+        if (axp_within_page(at, sizeof(type)) < sizeof(type)) { \
+            axp_touch_write(at);                                \
+            axp_touch_write(at + sizeof(type) - 1);             \
+        }                                                       \
+        PACKED(type)->value = (type)word->operand;              \
+    } while (0)
 #define ATOMIC_LOAD(type) word->seen = __atomic_load_n((type *)at, __ATOMIC_SEQ_CST)
 #define ATOMIC_STORE(type) __atomic_store_n((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
 #define EXCHANGE(type) word->seen = __atomic_exchange_n((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)

@@ -13,7 +13,7 @@ import pytest
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
 from axptr_native._memory import READ_WRITE, map_memory
-from axptr_native._native import MAP_FIXED, check_status, lib
+from axptr_native._native import ADDRESS_MAX, MAP_FIXED, check_status, lib
 from axptr_native._regions import Ending, ending_memory
 
 READ, WRITE = MappingFlags.READ, MappingFlags.WRITE
@@ -28,6 +28,9 @@ SIGNALS = {
 }
 
 READ_ONLY = "READ_ONLY"
+
+FAR = 2**40 if ADDRESS_MAX >> 32 else 2**30
+"""More bytes than a test's memory has, and fewer than lie above it."""
 
 
 class Gap(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from helpers_memory import READ, fault_of, faulted, good_memory, pattern, poke, seen
+from helpers_memory import FAR, READ, fault_of, faulted, good_memory, pattern, poke, seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +58,7 @@ def test_a_terminator_is_found_at_every_alignment_and_block_edge(width: int, end
         for count in {size // width for size in SIZES}:
             start = ended.edge - behind - width - count * width
             poke(start, text[: count * width] + bytes(width) + b"\x01" * behind)
-            for limit in (count + 1, 2**40, count, count // 2):
+            for limit in (count + 1, FAR, count, count // 2):
                 assert strnlen(start, width, limit) == min(count, limit), (count, behind, limit)
 
 
@@ -70,7 +70,7 @@ def test_without_a_terminator_whole_elements_are_done(width: int, ending: Ending
         whole, part = divmod(good, width)
         start = region.edge - good
         poke(start, text[: whole * width] + b"\x01" * part)
-        error = fault_of(partial(strnlen, start, width, 2**40), f"{good} good bytes")
+        error = fault_of(partial(strnlen, start, width, FAR), f"{good} good bytes")
         assert seen(error) == faulted(region.edge, whole * width, ending.value, READ), good
 
 
@@ -82,9 +82,9 @@ def test_a_terminator_on_two_pages_is_found_or_faults(width: int, ended: Region)
         for count in (0, 1, 7, 8, 9, BLOCK // width, 3 * BLOCK // width + 1):
             text = elements(width, count, seed=part)
             poke(middle - part - len(text), text + bytes(width) + b"\x01")
-            assert strnlen(middle - part - len(text), width, 2**40) == count, (part, count)
+            assert strnlen(middle - part - len(text), width, FAR) == count, (part, count)
             poke(ended.edge - part - len(text), text + bytes(part))
-            error = fault_of(partial(strnlen, ended.edge - part - len(text), width, 2**40), f"{part} of {count}")
+            error = fault_of(partial(strnlen, ended.edge - part - len(text), width, FAR), f"{part} of {count}")
             assert seen(error) == faulted(ended.edge, len(text), Ending.PROTECTION.value, READ), (part, count)
 
 

@@ -94,7 +94,9 @@ cmake --build /tmp/build
 cmake --install /tmp/build --prefix /site > /dev/null
 cd /project
 python3 -c 'import platform; print(platform.python_version(), platform.machine(), *platform.libc_ver())'
-exec python3 -m pytest -p no:cacheprovider "$@"
+status=0  # the shell goes on, as the first process of its namespace, to see orphans end
+python3 -m pytest -p no:cacheprovider "$@" || status=$?
+exit $status
 """
 
 
@@ -216,7 +218,7 @@ def complete(root: Path, kind: Processor) -> None:
     for name in ("dev", "proc", "project", "site", "tmp", "var/cache/python"):
         (root / name).mkdir(parents=True, exist_ok=True)
     links = {root / "usr" / "bin" / name: f"{kind.compiler}-{name}" for name in ("gcc", "nm", "objdump")}
-    links[root / "usr" / "bin" / "cc"] = "gcc"
+    links |= {root / "usr" / "bin" / "cc": "gcc", root / "usr" / "bin" / "python": "python3"}
     for name in ("blas", "lapack"):
         links[root / "usr" / "lib" / kind.triplet / f"lib{name}.so.3"] = f"{name}/lib{name}.so.3"
     for link, target in links.items():
