@@ -32,7 +32,7 @@ SIGNALS = {
 
 READ_ONLY = "READ_ONLY"
 
-FAR = 2**40 if ADDRESS_MAX >> 32 else 2**30
+FAR = 2**40 if ADDRESS_MAX >> 32 else 2**26
 """More bytes than a test's memory has, and fewer than lie above it."""
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, uaccess
-from axptr_native._native import fault_error, lib
+from axptr_native._native import ADDRESS_MAX, fault_error, lib
 from axptr_native._regions import Ending, Region, ending_memory
 
 WIDTHS = (1, 2, 4, 8)
@@ -35,9 +35,9 @@ def ended() -> Iterator[Region]:
 
 def strnlen(address: int, width: int, limit: int) -> int:
     """Return the elements before the first that is zero."""
-    count = ctypes.c_void_p(2**64 - 1)
+    count = ctypes.c_void_p(ADDRESS_MAX)
     if lib.axp_strnlen_user(address, width, limit, count):
-        assert count.value == 2**64 - 1, "a result was written although it failed"
+        assert count.value == ADDRESS_MAX, "a result was written although it failed"
         raise fault_error(limit * width)
     return count.value or 0
 
@@ -182,9 +182,9 @@ def test_an_occurrence_just_before_bad_memory_is_found(ended: Region) -> None:
 
 def copy_string(own: ctypes.Array[ctypes.c_char], address: int, size: int) -> int:
     """Copy a string to one byte after the start of our buffer and return its length."""
-    length = ctypes.c_void_p(2**64 - 1)
+    length = ctypes.c_void_p(ADDRESS_MAX)
     if lib.axp_strncpy_from_user(ctypes.addressof(own) + 1, size, address, size, length):
-        assert length.value == 2**64 - 1, "a result was written although it failed"
+        assert length.value == ADDRESS_MAX, "a result was written although it failed"
         raise fault_error(size)
     return length.value or 0
 
