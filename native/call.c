@@ -8,7 +8,7 @@
  * A caller takes as many arguments of each kind as there may be, and hands them on as it found them: those
  * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  In
  * front of them is the call, in 64 bits also where that takes two words, so that what is aligned to it behind
- * stays so.  The dots behind them tell a variadic function that floats may have come.
+ * stays so.
  */
 #define PARAMETERS                                                                                          \
     uintptr_t w0, uintptr_t w1, uintptr_t w2, uintptr_t w3, uintptr_t w4, uintptr_t w5, uintptr_t w6,       \
@@ -20,12 +20,23 @@
 
 enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
-/* Where floats have registers of their own, whose use does not depend on the words beside them. */
-#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)) \
-    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__riscv_float_abi_double)
+/* How many floats have registers of their own, whose use does not depend on the words beside them. */
+#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32))        \
+    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__ARM_PCS_VFP) \
+    || defined(__riscv_float_abi_double)
 enum { FLOATS_PASSED = FLOAT_COUNT };
+#elif defined(__s390x__)
+enum { FLOATS_PASSED = 4 };
 #else
 enum { FLOATS_PASSED = 0 };
+#endif
+
+/* Dots behind the parameters tell a variadic function of x86-64 that floats may have come.  On arm they would
+ * move floats, the result as well, to where others look for words. */
+#if defined(__ARM_PCS_VFP)
+#define FUNCTION_OF(type) type (*)(PARAMETERS)
+#else
+#define FUNCTION_OF(type) type (*)(PARAMETERS, ...)
 #endif
 
 typedef struct call_attempt {
@@ -41,6 +52,20 @@ typedef struct call_attempt {
     } result;
 } call_attempt;
 
+/* What a fault attempted, where the processor does not say: what can be read was written to. */
+static uint32_t access_of(const axp_fault *fault)
+{
+    size_t accessible = 0;
+    uint32_t held = axp_injection_held();
+
+    if (fault->access != 0)
+        return fault->access;
+    axp_hold_injection(1);
+    axp_probe_read((uintptr_t)fault->address, 1, &accessible);
+    axp_hold_injection(held);
+    return accessible != 0 ? AXP_WRITE : AXP_READ;
+}
+
 static void perform(call_attempt *call, axp_call *described, void (*run)(axp_attempt *attempt))
 {
     axp_prepare(&call->attempt, 0, UINTPTR_MAX, 0, run);
@@ -48,8 +73,10 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     described->instruction = 0;
     described->entered = described->entries != 0 ? *(const int *)described->entries : 0;
     described->failed = axp_guarded_call(&call->attempt);
-    if (described->failed == -EFAULT)
+    if (described->failed == -EFAULT) {
         described->fault = call->attempt.fault;
+        described->fault.access = access_of(&described->fault);
+    }
     errno = call->error;
 }
 
@@ -58,7 +85,7 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     static __attribute__((no_sanitize("undefined"))) void run_##name(axp_attempt *attempt)                   \
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
-        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))attempt->call->function;              \
+        __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))attempt->call->function;                 \
         const uintptr_t *w = call->words;                                                                    \
         const double *f = call->floats;                                                                      \
                                                                                                              \
