@@ -33,7 +33,7 @@ SUITE = "trixie"
 PYTHON = "3.13"
 """What that release has."""
 
-FOREIGN = ("python3", "python3-numpy")
+FOREIGN = ("libc-bin", "python3", "python3-numpy")
 NATIVE = ("cmake", "coreutils", "dash", "ninja-build", "procps", "python3-hypothesis")
 """Packages of the other processor, and of this one, which is faster."""
 
@@ -83,7 +83,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$project" "$root/project"
 mount --bind "$site" "$root/site"
 exec chroot "$root" /usr/bin/env -i HOME=/tmp LANG=C.UTF-8 PATH=/usr/bin PYTHONPYCACHEPREFIX=/var/cache/python \
-    QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
+    ${rule:+AXPTR_EMULATED=qemu} QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
 """
 
 COMMANDS = """
@@ -93,6 +93,7 @@ cmake -S /project -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXPTR_WERR
 cmake --build /tmp/build
 cmake --install /tmp/build --prefix /site > /dev/null
 cd /project
+test -e /etc/ld.so.cache || /usr/sbin/ldconfig
 python3 -c 'import platform; print(platform.python_version(), platform.machine(), *platform.libc_ver())'
 status=0  # the shell goes on, as the first process of its namespace, to see orphans end
 python3 -m pytest -p no:cacheprovider "$@" || status=$?
@@ -203,13 +204,17 @@ def emulator(kind: Processor) -> Path:
 
 def root_of(name: str, kind: Processor) -> Path:
     """Return the folder that holds a processor's Python and the compiler for it."""
+    packages = [f"{package}:{name}" for package in FOREIGN] + [kind.package, f"libc6-dev-{name}-cross", *NATIVE]
     root = CACHE / name
-    if not root.exists():
+    listed = root / "packages"
+    if not listed.exists() or listed.read_text().split() != packages:
         print(f"fetching Python for {name} and its compiler ...", flush=True)
-        packages = [f"{package}:{name}" for package in FOREIGN] + [kind.package, f"libc6-dev-{name}-cross", *NATIVE]
+        if root.exists():
+            shutil.rmtree(root)
         with making(root) as made:
             unpack(packages, [own_architecture(), name], made)
             complete(made, kind)
+            (made / "packages").write_text(" ".join(packages))
     return root
 
 
