@@ -11,7 +11,7 @@ enum { LEAST_BYTES = 4 };
 
 static uint32_t access_of(uint32_t code)
 {
-    enum { STORE = 0, STORE_OF_128_BITS = 2 };
+    enum { STORE = 0, STORE_OF_128_BITS = 2, SET_BLOCK = 3 };
     uint32_t option = code >> 22 & 3;
     int of_vectors = code >> 26 & 1;
 
@@ -21,6 +21,10 @@ static uint32_t access_of(uint32_t code)
         return 0;
     if ((code & 0x3b000000) == 0x18000000) /* of a literal */
         return AXP_READ;
+    if ((code & 0x3b200c00) == 0x19000400) /* of a block: it is set, or copied, which may be either */
+        return option == SET_BLOCK ? AXP_WRITE : 0;
+    if ((code & 0x3b200c00) == 0x19000000) /* of one register, ordered */
+        return option == STORE ? AXP_WRITE : AXP_READ;
     if ((code & 0x3a000000) == 0x38000000) {                                        /* of one register */
         if ((code & 0x3f200c00) == 0x38200000 && (code & 0x3ffffc00) != 0x38bfc000) /* atomic, but LDAPR */
             return AXP_WRITE;
@@ -52,17 +56,9 @@ static uint32_t access_of(uint32_t code)
     }
 }
 
-#else
-
-enum { LEAST_BYTES = 1 };
-
-static uint32_t access_of(uint32_t code)
-{
-    (void)code;
-    return 0;
-}
-
 #endif
+
+#if defined(__aarch64__) || defined(__riscv)
 
 typedef struct code_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
@@ -88,3 +84,13 @@ uint32_t axp_access_of_instruction(uintptr_t at)
         return 0;
     return access_of(read.code);
 }
+
+#else
+
+uint32_t axp_access_of_instruction(uintptr_t at)
+{
+    (void)at;
+    return 0;
+}
+
+#endif

@@ -49,6 +49,7 @@ class Processor(NamedTuple):
     compiler: str
     machine: str
     qemu: str | None
+    model: str
 
     @property
     def package(self) -> str:
@@ -56,14 +57,16 @@ class Processor(NamedTuple):
         return f"gcc-{self.compiler.replace('_', '-')}"
 
 
-def processor(triplet: str, machine: str, qemu: str | None, compiler: str | None = None) -> Processor:
-    """Return a processor whose compiler is mostly named as its libraries are."""
-    return Processor(triplet, compiler or triplet, machine, qemu)
+def processor(
+    triplet: str, machine: str, qemu: str | None, *, compiler: str | None = None, model: str = ""
+) -> Processor:
+    """Return a processor whose compiler is mostly named as its libraries are, and whose model is qemu's own choice."""
+    return Processor(triplet, compiler or triplet, machine, qemu, model)
 
 
 PROCESSORS = {
-    "i386": processor("i386-linux-gnu", "i686", None, "i686-linux-gnu"),
-    "arm64": processor("aarch64-linux-gnu", "aarch64", "aarch64"),
+    "i386": processor("i386-linux-gnu", "i686", None, compiler="i686-linux-gnu"),
+    "arm64": processor("aarch64-linux-gnu", "aarch64", "aarch64", model="cortex-a72"),
     "armhf": processor("arm-linux-gnueabihf", "armv7l", "arm"),
     "riscv64": processor("riscv64-linux-gnu", "riscv64", "riscv64"),
     "ppc64el": processor("powerpc64le-linux-gnu", "ppc64le", "ppc64le"),
@@ -83,7 +86,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$project" "$root/project"
 mount --bind "$site" "$root/site"
 exec chroot "$root" /usr/bin/env -i HOME=/tmp LANG=C.UTF-8 PATH=/usr/bin PYTHONPYCACHEPREFIX=/var/cache/python \
-    ${rule:+AXPTR_EMULATED=qemu} QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
+    ${rule:+AXPTR_EMULATED=qemu} ${model:+QEMU_CPU="$model"} QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
 """
 
 COMMANDS = """
@@ -268,6 +271,7 @@ def test(name: str, arguments: Sequence[str]) -> int:
         variables = {
             "root": str(root),
             "rule": rule,
+            "model": kind.model,
             "project": str(ROOT),
             "site": site,
             "commands": COMMANDS.format(machine=kind.machine, compiler=kind.compiler),
