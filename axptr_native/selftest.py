@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import platform
 import signal
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import atomics, uaccess
-from ._regions import Ending, Region, ending_memory, never_canonical
+from ._regions import Ending, Region, ending_memory, is_x86_64, never_canonical
 from .addr import PAGE_SIZE
 from .errors import FaultError, FaultReason
 from .flags import MappingFlags
@@ -146,7 +145,7 @@ def _wild_addresses() -> Iterator[tuple[str, int, FaultReason]]:
     wild = never_canonical()
     if wild is not None:
         yield "non-canonical", wild, FaultReason.NOT_CANONICAL
-    if platform.machine() == "x86_64":
+    if is_x86_64():
         yield "kernel half", 0xFFFF_8000_0000_0000, FaultReason.NOT_MAPPED
 
 

@@ -3,34 +3,47 @@
 #include <errno.h>
 
 #include "guard.h"
+#include "instruction.h"
 
 /*
  * A caller takes as many arguments of each kind as there may be, and hands them on as it found them: those
- * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  In
- * front of them is the call, in 64 bits also where that takes two words, so that what is aligned to it behind
- * stays so.  The dots behind them tell a variadic function that floats may have come.
+ * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  A
+ * word has 64 bits also where an address has 32: two arguments, or one of 64 bits, which stays aligned.
  */
 #define PARAMETERS                                                                                          \
-    uintptr_t w0, uintptr_t w1, uintptr_t w2, uintptr_t w3, uintptr_t w4, uintptr_t w5, uintptr_t w6,       \
-        uintptr_t w7, uintptr_t w8, uintptr_t w9, uintptr_t w10, uintptr_t w11, uintptr_t w12,              \
-        uintptr_t w13, uintptr_t w14, uintptr_t w15, double f0, double f1, double f2, double f3, double f4, \
-        double f5, double f6, double f7
+    uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3, uint64_t w4, uint64_t w5, uint64_t w6, uint64_t w7, \
+        uint64_t w8, uint64_t w9, uint64_t w10, uint64_t w11, uint64_t w12, uint64_t w13, uint64_t w14,     \
+        uint64_t w15, double f0, double f1, double f2, double f3, double f4, double f5, double f6, double f7
 #define WORDS w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15
 #define FLOATS f0, f1, f2, f3, f4, f5, f6, f7
 
 enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
-/* Where floats have registers of their own, whose use does not depend on the words beside them. */
-#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)) \
-    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__riscv_float_abi_double)
+/*
+ * How many floats can be passed: as many as have registers of their own, whose use does not depend on the
+ * words beside them, or, on i386, all, which lie among the words.
+ */
+#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32))                             \
+    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__i386__) || defined(__ARM_PCS_VFP) \
+    || defined(__riscv_float_abi_double) || (defined(__powerpc64__) && _CALL_ELF == 2)
 enum { FLOATS_PASSED = FLOAT_COUNT };
+#elif defined(__s390x__)
+enum { FLOATS_PASSED = 4 };
 #else
 enum { FLOATS_PASSED = 0 };
 #endif
 
+/* Dots behind the parameters tell a variadic function of x86-64 that floats may have come.  On arm they would
+ * move floats, the result as well, to where others look for words. */
+#if defined(__ARM_PCS_VFP)
+#define FUNCTION_OF(type) type (*)(PARAMETERS)
+#else
+#define FUNCTION_OF(type) type (*)(PARAMETERS, ...)
+#endif
+
 typedef struct call_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
-    uintptr_t words[WORD_COUNT];
+    uint64_t words[WORD_COUNT];
     double floats[FLOAT_COUNT];
     int error; /* errno as the function finds it, and leaves it */
     union {
@@ -41,6 +54,24 @@ typedef struct call_attempt {
     } result;
 } call_attempt;
 
+/* What a fault attempted, where the processor does not say: what its instruction does, or, of what can be
+ * read, a write. */
+static uint32_t access_of(const axp_fault *fault, uintptr_t instruction)
+{
+    size_t accessible = 0;
+    uint32_t held = axp_injection_held();
+    uint32_t access = fault->access;
+
+    if (access == 0 && instruction != 0)
+        access = axp_access_of_instruction(instruction);
+    if (access != 0)
+        return access;
+    axp_hold_injection(1);
+    axp_probe_read((uintptr_t)fault->address, 1, &accessible);
+    axp_hold_injection(held);
+    return accessible != 0 ? AXP_WRITE : AXP_READ;
+}
+
 static void perform(call_attempt *call, axp_call *described, void (*run)(axp_attempt *attempt))
 {
     axp_prepare(&call->attempt, 0, UINTPTR_MAX, 0, run);
@@ -48,8 +79,10 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     described->instruction = 0;
     described->entered = described->entries != 0 ? *(const int *)described->entries : 0;
     described->failed = axp_guarded_call(&call->attempt);
-    if (described->failed == -EFAULT)
+    if (described->failed == -EFAULT) {
         described->fault = call->attempt.fault;
+        described->fault.access = access_of(&described->fault, (uintptr_t)described->instruction);
+    }
     errno = call->error;
 }
 
@@ -58,8 +91,8 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     static __attribute__((no_sanitize("undefined"))) void run_##name(axp_attempt *attempt)                   \
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
-        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))attempt->call->function;              \
-        const uintptr_t *w = call->words;                                                                    \
+        __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))attempt->call->function;                 \
+        const uint64_t *w = call->words;                                                                     \
         const double *f = call->floats;                                                                      \
                                                                                                              \
         errno = call->error;                                                                                 \
@@ -94,7 +127,7 @@ int axp_caller_of(uint32_t result, axp_caller *caller_out)
         return -EINVAL;
     *caller_out = (axp_caller){
         .address = callers[result],
-        .arguments = WORD_COUNT * sizeof(uintptr_t) / sizeof(uint64_t),
+        .arguments = WORD_COUNT,
         .floats = FLOATS_PASSED,
     };
     return 0;

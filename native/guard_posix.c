@@ -80,11 +80,15 @@ static inline uintptr_t mark_of(const guard_frame *frame)
 
 static int is_in_span(const axp_span *span, uintptr_t address, uint32_t access)
 {
+    uintptr_t first, last;
+
     /* A write cannot be the fault of what is read; it is one of our own buffer, in the same page. */
     if (span->size == 0 || (span->access == AXP_READ && access == AXP_WRITE))
         return 0;
-    return axp_page_start(address) >= axp_page_start(span->start)
-           && axp_page_start(address) <= axp_page_start(span->start + (span->size - 1));
+    first = axp_reported_address(span->start);
+    last = axp_reported_address(span->start + (span->size - 1));
+    return axp_page_start(address) >= axp_page_start(first)
+           && (last < first || axp_page_start(address) <= axp_page_start(last));
 }
 
 static int leaves_canonical(const axp_span *span)
@@ -123,16 +127,19 @@ static const axp_span *span_of_fault(const axp_attempt *attempt, const siginfo_t
                                      const ucontext_t *context, uint32_t reason)
 {
     uintptr_t address = (uintptr_t)info->si_addr;
-    uint32_t access = axp_access_of_fault(context);
+    uint32_t access = axp_access_of_fault(context, address);
 
-    if (reason == AXP_NOT_CANONICAL) {
-        if (leaves_canonical(&attempt->span))
+    if (reason != AXP_NOT_CANONICAL) {
+        if (is_in_span(&attempt->span, address, access))
             return &attempt->span;
-        return leaves_canonical(&attempt->other) ? &attempt->other : NULL;
+        if (is_in_span(&attempt->other, address, access))
+            return &attempt->other;
     }
-    if (is_in_span(&attempt->span, address, access))
+    if (!axp_hides_address(info, context))
+        return NULL;
+    if (leaves_canonical(&attempt->span))
         return &attempt->span;
-    return is_in_span(&attempt->other, address, access) ? &attempt->other : NULL;
+    return leaves_canonical(&attempt->other) ? &attempt->other : NULL;
 }
 
 /* Python code that a foreign function calls must not be left by siglongjmp, whether it runs or has itself
@@ -149,16 +156,17 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
 {
     uint32_t reason = reason_of(info, context);
     uintptr_t address = (uintptr_t)info->si_addr;
-    uint32_t access = axp_access_of_fault(context);
+    uint32_t access = axp_access_of_fault(context, address);
 
     if (attempt->call == NULL) {
         const axp_span *span = span_of_fault(attempt, info, context, reason);
+        uintptr_t page = axp_page_start(address); /* more than the page not every processor tells */
 
         if (span == NULL)
             return 0;
         address = span->start + (span == &attempt->span ? attempt->done : 0);
-        if (reason != AXP_NOT_CANONICAL && axp_page_start((uintptr_t)info->si_addr) > address)
-            address = axp_page_start((uintptr_t)info->si_addr);
+        if (reason != AXP_NOT_CANONICAL && page > axp_reported_address(address))
+            address += page - axp_reported_address(address);
         access = span->access;
     } else {
         if (is_in_interpreter(attempt->call))
@@ -168,7 +176,7 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
     attempt->fault = (axp_fault){
         .address = address,
         .transferred = attempt->done,
-        .access = access == 0 ? AXP_READ : access,
+        .access = access,
         .reason = reason,
         .signal = info->si_signo,
         .code = info->si_code,

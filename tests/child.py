@@ -25,9 +25,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helpers_processor import SLOWER
+
 BANNER = "Fatal Python error"
-HANG = 10
+HANG = 10 * SLOWER
 """Seconds after which a process that should have ended counts as hanging."""
+
+LONG = 60 * SLOWER
+"""Seconds that anything else may take."""
 
 
 class Outcome(NamedTuple):
@@ -48,7 +53,7 @@ def run(
     cwd: Path,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = LONG,
 ) -> Outcome:
     """Run a snippet in a new interpreter without faulthandler, unless told otherwise.  A child that hangs fails."""
     command = [sys.executable, *options, "-c", textwrap.dedent(code), *map(str, arguments)]
@@ -56,7 +61,7 @@ def run(
 
 
 def run_command(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None, timeout: float = 60
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None, timeout: float = LONG
 ) -> Outcome:
     """Run a program to its end."""
     done = subprocess.run(
@@ -106,7 +111,7 @@ def compile_hostile(folder: Path) -> Path:
     library = folder / "libhostile.so"
     sources = sorted(map(str, (Path(__file__).parent / "native").glob("*.c")))
     command = [compiler, "-O1", "-w", "-shared", "-fPIC", "-pthread", "-o", str(library), *sources, "-lm"]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=LONG)
     return library
 
 

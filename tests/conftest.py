@@ -4,23 +4,46 @@
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
-from helpers_memory import good_memory, pattern, poke
+from helpers_memory import good_memory, pattern, poke, tells_protection
+from helpers_platform import NOT_HERE
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
 
 
+class _NotHere(pytest.Module):
+    """A file of tests that is not imported."""
+
+    def collect(self) -> NoReturn:
+        pytest.skip(NOT_HERE[self.path.name], allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return _NotHere.from_parent(parent, path=module_path) if module_path.name in NOT_HERE else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        # With its parameters, the first of them, or none.
+        for name in {item.name, item.name.partition("-")[0] + "]", getattr(item, "originalname", item.name)}:
+            reason = NOT_HERE.get(f"{item.path.name}::{name}")
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(params=list(Ending), ids=lambda ending: ending.name.lower())
 def ending(request: pytest.FixtureRequest) -> Ending:
-    """Each way in which memory can end."""
+    """Each way in which memory can end, as far as a fault there tells its reason."""
     value: Ending = request.param
+    if value is Ending.PROTECTION and not tells_protection():
+        pytest.skip("ppc64le under an emulator: a fault of a protected page is told as that of an unmapped one")
     return value
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child import LONG
 
 from axptr_native.call import CallFaultError, guarded_call
 
@@ -61,7 +62,7 @@ def compile_callee(folder: Path) -> Path:
     library = folder / "libcallee.so"
     source = Path(__file__).parent / "native" / "callee.c"
     command = [compiler, "-O1", "-shared", "-fPIC", "-pthread", "-o", str(library), str(source), "-lm"]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=LONG)
     return library
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from child import LONG
 from helpers_memory import READ, WRITE
 
 from axptr_native import MappingFlags
@@ -132,5 +133,5 @@ def compile_planted(folder: Path) -> Any:
         pytest.skip("there is no C compiler: cc, gcc or clang")
     library = folder / "libplanted.so"
     source = Path(__file__).parent / "native_planted" / "planted.c"
-    subprocess.run([compiler, "-O0", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60)
+    subprocess.run([compiler, "-O0", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=LONG)
     return ctypes.CDLL(str(library))

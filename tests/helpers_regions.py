@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from axptr_native._regions import EMPTY
 from axptr_native.testing import (
     Region,
     guard_page_after,
@@ -49,5 +50,5 @@ needs_maps = pytest.mark.skipif(not _MAPS.exists(), reason="the system does not 
 def left() -> object:
     """Return what would show a leak: the mappings where regions are put, and the number of open files."""
     lines = _MAPS.read_text(encoding="utf-8").splitlines()
-    mapped = [line for line in lines if 0x1000_0000_0000 <= int(line.partition("-")[0], 16) < 0x2000_0000_0000]
+    mapped = [line for line in lines if EMPTY[0] <= int(line.partition("-")[0], 16) < EMPTY[1]]
     return mapped, len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -3,7 +3,6 @@
 
 import ctypes
 import errno
-import platform
 import random
 import signal
 import tempfile
@@ -13,13 +12,13 @@ from pathlib import Path
 import pytest
 from child import check, ends, run
 from helpers_batch import NOWHERE, words
-from helpers_memory import READ, SIGNALS, pattern, poke
+from helpers_memory import END, READ, SIGNALS, pattern, poke
 from helpers_space import Disk, in_threads, spaced
 
 from axptr_native import PAGE_SIZE, MappingFlags, VirtAddr, batch
 from axptr_native._memory import map_memory, unmap_memory
 from axptr_native._native import MAP_FIXED, MAP_SHARED, BatchLimits, Fault, lib
-from axptr_native._regions import Ending, Region, ending_memory
+from axptr_native._regions import Ending, Region, ending_memory, is_x86_64
 
 # Counted by a handler on top of ours.  A run during which we have gone back on top of that says nothing.
 COUNTING = """
@@ -72,7 +71,7 @@ with ending_memory(Ending.{ending.name}, bad=4 * PAGE_SIZE) as region:
     check(run(COUNTING + code, hostile_library, cwd=tmp_path))
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors form every address")
+@pytest.mark.skipif(not is_x86_64(), reason="other processors form every address")
 def test_addresses_that_no_processor_forms_fault_for_the_first_of_them(hostile_library: Path, tmp_path: Path) -> None:
     """Those that lie further from both ends of the address space than one that has faulted need not be tried."""
     code = """
@@ -131,9 +130,9 @@ def test_the_library_returns_at_its_limits() -> None:
             ((highest, 4, 0, 0), 8),
             ((highest, 9, bad[1], bad[1] + 1), 5),
             ((highest, 9, region.start, bad[0]), 8),
-            ((highest, 9, 0, 2**64 - 1), 2),
+            ((highest, 9, 0, END - 1), 2),
             ((bad[0], 9, bad[1], region.end), 8),
-            ((region.start, 1, 0, 2**64 - 1), 8),
+            ((region.start, 1, 0, END - 1), 8),
         ):
             ok, reached = ctypes.create_string_buffer(b"." * 8, 8), ctypes.c_void_p()
             assert lib.axp_probe_many(at, 8, 8, BatchLimits(*limits), ctypes.addressof(ok), reached) == 0

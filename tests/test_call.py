@@ -6,7 +6,6 @@ import copy
 import ctypes
 import errno
 import pickle
-import platform
 import signal
 import sys
 import threading
@@ -30,13 +29,13 @@ from helpers_call import (
 from helpers_memory import READ, SIGNALS, WRITE, Seen, fault_of, faulted, good_memory, seen
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, access_user_memory, is_accessing_user_memory
-from axptr_native._regions import Ending, Region, ending_memory
+from axptr_native._regions import Ending, Region, ending_memory, is_x86_64
 from axptr_native.call import CallFaultError, guarded, guarded_call
 from axptr_native.uaccess import probe_read, probe_write
 
 EXECUTE = MappingFlags.EXECUTE
 
-x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86-64")
+x86_64 = pytest.mark.skipif(not is_x86_64(), reason="of x86-64")
 
 
 def test_a_call_without_a_fault_returns_what_the_function_does(callee: Any) -> None:
@@ -211,7 +210,7 @@ def test_a_fault_leaves_the_thread_as_it_was(
 
 def test_a_fault_keeps_a_rounding_mode_that_was_set_before(callee: Any) -> None:
     """The floating-point environment is the caller's own, not the default one."""
-    upward = 0x800
+    upward = callee.upward()
     assert callee.fesetround(upward) == 0
     try:
         before = surroundings(callee)
@@ -220,7 +219,7 @@ def test_a_fault_keeps_a_rounding_mode_that_was_set_before(callee: Any) -> None:
     finally:
         callee.fesetround(0)
     assert after == before
-    assert platform.machine() != "x86_64" or after["rounding"] == upward
+    assert after["rounding"] == upward
 
 
 def test_a_call_that_returns_keeps_what_it_changed(callee: Any) -> None:
@@ -230,14 +229,14 @@ def test_a_call_that_returns_keeps_what_it_changed(callee: Any) -> None:
     def body() -> dict[str, int]:
         assert guarded_call(callee.put_up_stack, memory, len(memory), 0) == 0
         assert guarded_call(callee.block_signal, signal.SIGUSR2) == 0
-        assert guarded_call(callee.fesetround, 0x400) == 0
+        assert guarded_call(callee.fesetround, callee.downward()) == 0
         return surroundings(callee)
 
     with ThreadPoolExecutor(1) as pool:
         after = pool.submit(body).result()
     assert (after["stack"], after["stack_size"]) == (ctypes.addressof(memory), len(memory))
     assert after["mask"] >> (signal.SIGUSR2 - 1) & 1
-    assert after["rounding"] == 0x400
+    assert after["rounding"] == callee.downward()
 
 
 def test_a_call_takes_back_the_stack_that_it_lent(callee: Any, in_thread: Callable[[Callable[[], Any]], Any]) -> None:

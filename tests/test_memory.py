@@ -14,11 +14,12 @@ from types import CodeType, FrameType
 from typing import IO, Any
 
 import pytest
-from helpers_memory import READ_ONLY, gap_memory, good_memory, pattern, peek, poke
+from helpers_memory import END, READ_ONLY, gap_memory, good_memory, pattern, peek, poke
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, uaccess
 from axptr_native._memory import READ_WRITE
 from axptr_native._native import (
+    ADDRESS_MAX,
     FAULTS_KEPT,
     MAP_FIXED,
     MAP_POPULATE,
@@ -115,8 +116,8 @@ def test_impossible_mappings_are_refused_with_the_system_s_error(file: IO[bytes]
     assert map_at(0, PAGE_SIZE, file=file.fileno(), offset=1) == (-errno.EINVAL, untouched)
     assert map_at(0, PAGE_SIZE, file=file.fileno(), offset=2**63) == (-errno.EOVERFLOW, untouched)
     assert map_at(0, PAGE_SIZE, file=file.fileno(), offset=2**64 - PAGE_SIZE) == (-errno.EOVERFLOW, untouched)
-    assert map_at(0, 2**62) == (-errno.ENOMEM, untouched)
-    assert map_at(0, 2**64 - 1) == (-errno.ENOMEM, untouched)
+    assert map_at(0, ADDRESS_MAX // 16 * 15) == (-errno.ENOMEM, untouched)
+    assert map_at(0, ADDRESS_MAX) == (-errno.ENOMEM, untouched)
     read_end, write_end = os.pipe()
     try:
         assert map_at(0, PAGE_SIZE, file=read_end)[0] in (-errno.ENODEV, -errno.EACCES)
@@ -213,7 +214,7 @@ def test_populate_takes_one_access_and_an_aligned_start() -> None:
         assert lib.axp_populate(start + 1, PAGE_SIZE, READ) == -errno.EINVAL
     for access in (READ, WRITE):
         assert lib.axp_populate(0, PAGE_SIZE, access) == -errno.ENOMEM
-        assert lib.axp_populate(2**63, PAGE_SIZE, access) == -errno.ENOMEM
+        assert lib.axp_populate(END - 2 * PAGE_SIZE, PAGE_SIZE, access) == -errno.ENOMEM
 
 
 def fail_at(address: int) -> None:
@@ -269,10 +270,10 @@ def test_a_record_has_every_field() -> None:
         seen = [fault.address, fault.transferred, fault.access, fault.reason, fault.signal, fault.code]
         accerr = 2
         assert seen == [region.edge, 5, WRITE, FaultReason.NOT_PERMITTED.value, signal.SIGSEGV, accerr]
-    assert lib.axp_copy_to_user(2**64 - 5, bytes(9), 9) == -errno.EFAULT
+    assert lib.axp_copy_to_user(ADDRESS_MAX - 4, bytes(9), 9) == -errno.EFAULT
     assert lib.axp_take_fault(fault) == 0
     seen = [fault.address, fault.transferred, fault.access, fault.reason, fault.signal, fault.code]
-    assert seen == [2**64 - 5, 0, WRITE, FaultReason.OUT_OF_RANGE.value, 0, 0]
+    assert seen == [ADDRESS_MAX - 4, 0, WRITE, FaultReason.OUT_OF_RANGE.value, 0, 0]
 
 
 def test_records_belong_to_their_thread() -> None:
@@ -311,7 +312,7 @@ def test_wrong_widths_are_einval_and_no_fault() -> None:
         lambda width: lib.axp_strnlen_user(1, width, 5, ctypes.c_void_p()),
     ]
     for number, call in enumerate(calls):
-        for width in (0, 3, 5, 6, 7, 9, 16, 2**32 + 1, 2**63, 2**64 - 1):
+        for width in (0, 3, 5, 6, 7, 9, 16, END // 2 + 1, END // 2, END - 1):
             assert call(width) == -errno.EINVAL, (number, width)
     assert bytes(spare) == bytes(32)
 
@@ -319,8 +320,15 @@ def test_wrong_widths_are_einval_and_no_fault() -> None:
 def test_wide_strings_whose_size_overflows_are_refused() -> None:
     """A product of limit and width beyond the address space is OUT_OF_RANGE and does not wrap onto the good start."""
     words = (ctypes.c_uint64 * 4)(1, 2, 0, 3)
-    count = ctypes.c_void_p(99)
-    for width, limit in ((2, 2**63), (2, 2**63 + 1), (4, 2**62 + 1), (8, 2**61), (8, 2**61 + 2), (8, 2**64 - 1)):
+    count, half = ctypes.c_void_p(99), END // 2
+    for width, limit in (
+        (2, half),
+        (2, half + 1),
+        (4, half // 2 + 1),
+        (8, half // 4),
+        (8, half // 4 + 2),
+        (8, END - 1),
+    ):
         assert lib.axp_strnlen_user(ctypes.addressof(words), width, limit, count) == -errno.EFAULT, (width, limit)
         fault = Fault()
         assert lib.axp_take_fault(fault) == 0

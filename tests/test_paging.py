@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from helpers_memory import READ, WRITE, fault_of
+from helpers_memory import END, READ, WRITE, fault_of
 from helpers_space import NONE, PAGED, RW, Disk, in_threads, layout, spaced, uncollected
 
 from axptr_native import (
@@ -254,7 +254,7 @@ def test_what_no_page_can_mend_is_no_page_fault(space: AddrSpace, disk: Disk) ->
     """A misaligned atomic, and a span that leaves the address space, are refused, and no pager is asked."""
     error = fault_of(lambda: atomics.fetch_add(disk.start + 1, ctypes.c_uint32, 1), "misaligned")
     assert error.reason is FaultReason.MISALIGNED
-    error = fault_of(lambda: uaccess.strnlen_user(disk.start, 2**64 - 1), "out of range")
+    error = fault_of(lambda: uaccess.strnlen_user(disk.start, END - 1), "out of range")
     assert error.reason is FaultReason.OUT_OF_RANGE
     assert (disk.pages_asked, space.paging.resolved, space.paging.refused) == ([], 0, 0)
 

@@ -183,6 +183,16 @@ void note_surroundings(surroundings *out)
 #endif
 }
 
+int upward(void)
+{
+    return FE_UPWARD;
+}
+
+int downward(void)
+{
+    return FE_DOWNWARD;
+}
+
 int put_up_stack(void *start, size_t size, int flags)
 {
     stack_t stack = {.ss_sp = start, .ss_size = size, .ss_flags = flags};
