@@ -10,7 +10,7 @@ import pytest
 from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
-from helpers_memory import good_memory, pattern, poke
+from helpers_memory import good_memory, pattern, poke, require
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
@@ -21,6 +21,7 @@ from axptr_native._regions import Ending, Region, ending_memory
 def ending(request: pytest.FixtureRequest) -> Ending:
     """Each way in which memory can end."""
     value: Ending = request.param
+    require(value)
     return value
 
 
