@@ -227,10 +227,32 @@ static __attribute__((noinline)) int ask_about(axp_attempt *attempt, uint64_t ti
     return injecting && axp_inject_attempt(attempt);
 }
 
+/* Called by the system when somebody's handler further out has taken an exception that is not ours, as that
+ * of ctypes does, and axp_guarded() is abandoned, which lies from establisher on. */
+static __attribute__((used)) EXCEPTION_DISPOSITION leave_unwound(EXCEPTION_RECORD *record, void *establisher,
+                                                                 CONTEXT *context, void *dispatcher)
+{
+    guard_frame *frame = innermost_frame();
+
+    (void)context;
+    (void)dispatcher;
+    if (!(record->ExceptionFlags & (EXCEPTION_UNWINDING | EXCEPTION_EXIT_UNWIND)))
+        return ExceptionContinueSearch;
+    while (frame != NULL && (uintptr_t)frame < (uintptr_t)establisher)
+        frame = frame->previous;
+    if (frame != NULL && frame->mark == mark_of(frame)) {
+        frame->mark = 0;
+        TlsSetValue(innermost, frame->previous);
+    }
+    return ExceptionContinueSearch;
+}
+
 int axp_guarded(axp_attempt *attempt)
 {
     guard_frame frame;
     uint64_t tick = GetTickCount64(); /* from a page that all processes share: no system call */
+
+    __asm__ volatile(".seh_handler leave_unwound, @unwind");
 
     if (tick != asked && ask_about(attempt, tick))
         return -EFAULT;

@@ -190,7 +190,7 @@ static int map_anonymous(uintptr_t start, size_t size, uint32_t protection, uint
     if (mapped == 0 && !(options & AXP_MAP_FIXED))
         mapped = take(0, size, protection, options);
     if (mapped == 0)
-        return last_error();
+        return GetLastError() == ERROR_INVALID_PARAMETER ? -ENOMEM : last_error(); /* which is too large */
     *start_out = mapped;
     return 0;
 }

@@ -11,7 +11,6 @@ import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, seen
 from helpers_regions import ENDED, LIBC, MAKERS, left, needs_maps
@@ -230,7 +229,7 @@ BUFFERS: dict[str, Any] = {
     "bytearray": bytearray(DATA),
     "memoryview": memoryview(b"-" + DATA)[1:],
     "array": array.array("I", range(9)),
-    "two dimensions": np.arange(12, dtype=np.int16).reshape(3, 4),
+    "two dimensions": memoryview(bytearray(24)).cast("h", (3, 4)),
     "structure": (ctypes.c_uint32 * 3)(1, 2, 3),
     "mmap": mmap.mmap(-1, PAGE_SIZE + 1),
 }
@@ -267,7 +266,7 @@ def straddling_nothing(data: Any) -> object:
 
 TAKE_DATA = (guard_page_after, guard_page_before, read_only, truncated_file, straddling_nothing)
 NO_DATA = ("text", None, 5, [1, 2])
-SCATTERED = (memoryview(DATA)[::2], np.zeros((4, 4))[:, 1])
+SCATTERED = (memoryview(DATA)[::2], memoryview(array.array("d", range(16)))[1::4])
 WRONG: list[tuple[Callable[..., object], tuple[Any, ...], type[Exception]]] = [
     *((make, (data,), TypeError) for make in TAKE_DATA for data in NO_DATA),
     *((make, (data,), BufferError) for make in TAKE_DATA for data in SCATTERED),

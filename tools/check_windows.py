@@ -112,7 +112,18 @@ def unpack_interpreter(archive: Path, target: Path) -> None:
 
 def install(version: str, site: Path) -> None:
     """Install what the tests need, and the package with a library for Windows, into a folder."""
-    uv = ["uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python-version", version, "--target", site]
+    uv: list[str | Path] = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        "--python-version",
+        version,
+        "--target",
+        site,
+    ]
     require([*uv, "--python-platform", "x86_64-pc-windows-msvc", "--group", "test"])
     wheels = site.parent / "wheels"
     toolchain = ROOT / "cmake" / "mingw-w64.cmake"
