@@ -4,7 +4,7 @@
  *
  * The caller is the kernel; "user memory" is any address that it does not trust.  A hardware fault
  * (SIGSEGV, SIGBUS) during one of these calls, inside the user span that was named, becomes -EFAULT.
- * A fault anywhere else goes to whoever handled the signal before us.
+ * A fault anywhere else goes to whoever handled the signal before us.  On Windows these are exceptions.
  *
  * Rules of every function:
  *

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Tests that a platform cannot run, and why: each is a row of its table in ``docs/platforms.md``."""
 
+import ctypes
 import sys
+
+
+def c_library() -> ctypes.CDLL:
+    """Return the C library, with functions of the caller's own."""
+    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+
 
 FORK = "Windows has no fork()"
 SIGNALS = "Windows has no signals: a crash is an exit status there, and nobody can be asked for the handlers"

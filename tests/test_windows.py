@@ -9,12 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from child import check, run
-from helpers_memory import READ, WRITE, faulted, good_memory, pattern, peek, poke, seen
+from helpers_memory import READ, WRITE, fault_of, faulted, good_memory, pattern, peek, poke, seen
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, handlers, uaccess
 from axptr_native._memory import READ_WRITE, map_memory, unmap_memory
@@ -59,13 +60,13 @@ def test_a_guard_page_in_the_span_is_a_fault_and_stays_a_guard(access: MappingFl
     """A guarded access that meets one is NOT_PERMITTED, exact, and whoever relies on it finds it as it was."""
     page = start + PAGE_SIZE
     guard(page)
+    copy = {
+        READ: lambda: uaccess.copy_from_user(page - 13, 64),
+        WRITE: lambda: uaccess.copy_to_user(page - 13, bytes(64)),
+    }
     for _ in range(3):
-        with pytest.raises(FaultError) as caught:
-            if access is READ:
-                uaccess.copy_from_user(page - 13, 64)
-            else:
-                uaccess.copy_to_user(page - 13, bytes(64))
-        assert seen(caught.value) == faulted(page, 13, FaultReason.NOT_PERMITTED, access)
+        error = fault_of(copy[access], str(access))
+        assert seen(error) == faulted(page, 13, FaultReason.NOT_PERMITTED, access)
     assert guard(page) == PAGE_READWRITE | PAGE_GUARD
 
 
@@ -78,7 +79,7 @@ def test_a_guard_page_outside_the_span_is_not_ours(start: int) -> None:
 
 
 def test_a_fault_that_is_not_guarded_is_searched_for_on() -> None:
-    """ctypes' own handler, which makes an OSError of it, gets what is in nobody's span."""
+    """What is in nobody's span gets to the handler of ctypes, which makes an OSError of it."""
     with pytest.raises(OSError, match="access violation reading 0x0000000000000010"):
         ctypes.memmove(ctypes.create_string_buffer(8), 16, 8)
 
@@ -166,7 +167,8 @@ def test_the_only_handler_that_is_told_is_ours() -> None:
 def test_installing_while_others_fault_loses_no_fault() -> None:
     """Four threads fault for as long as two put the handler in front again and again: each fault is exact."""
     done = threading.Event()
-    wrong: list[object] = []
+    wrong: list[FaultError] = []
+    right: list[int] = []
 
     def install() -> None:
         while not done.is_set():
@@ -174,13 +176,10 @@ def test_installing_while_others_fault_loses_no_fault() -> None:
 
     def fault(edge: int) -> None:
         for count in range(500):
-            try:
-                uaccess.copy_from_user(edge - count % 60, 64)
-            except FaultError as error:
-                if (error.address, error.transferred) != (edge, count % 60):
-                    wrong.append(error)
-            else:
-                wrong.append(count)
+            error = fault_of(partial(uaccess.copy_from_user, edge - count % 60, 64), str(count))
+            if (error.address, error.transferred) != (edge, count % 60):
+                wrong.append(error)
+        right.append(edge)
 
     with good_memory(1) as start:
         installing = [threading.Thread(target=install) for _ in range(2)]
@@ -192,7 +191,7 @@ def test_installing_while_others_fault_loses_no_fault() -> None:
         done.set()
         for thread in installing:
             thread.join()
-    assert wrong == []
+    assert (wrong, len(right)) == ([], 4)
 
 
 @pytest.mark.parametrize("shared", [True, False])
