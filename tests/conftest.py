@@ -2,6 +2,7 @@
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +12,7 @@ from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
 from helpers_memory import good_memory, pattern, poke, require
-from helpers_platform import NOT_HERE
+from helpers_platform import NOT_HERE, PAGER
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
@@ -69,6 +70,8 @@ def space() -> Iterator[AddrSpace]:
 @pytest.fixture
 def disk(space: AddrSpace) -> Disk:
     """A disk of six pages of PAGED, mapped at the start of the space."""
+    if sys.platform == "win32":
+        pytest.skip(PAGER)
     made = Disk(PAGED)
     made.map(space)
     return made
