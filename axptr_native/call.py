@@ -142,7 +142,7 @@ def guarded_call(function: Any, *args: Any) -> Any:
     Args:
         function: A function of a ``ctypes.CDLL``, or one made from an address with ``ctypes.CFUNCTYPE``.
         args: At most 16: integers, pointers, arrays, ``byref()``, bytes, str, None, and, where the processor has
-            registers of their own for them (not on Windows), up to 8 floats.  Bytes and strings are the memory of the
+            registers of their own for them, up to 8 floats.  Bytes and strings are the memory of the
             Python object.
             Not supported: structures by value, ``c_longdouble``, and the other byte order.
 

@@ -17,7 +17,6 @@ OFFSET = "Windows maps files from multiples of 64 KiB only, and not over reserve
 MAPPINGS = "Windows has no limit to the number of mappings"
 BUILT = "a library is built for this test by the system's own compiler"
 
-FLOATS = "a guarded call passes no floats there"
 SAME_TYPE = "two of ctypes' types are one there"
 READS = "the test reads a pipe by the C library's read()"
 NUMPY = "numpy does not load under wine"
@@ -28,7 +27,6 @@ _ON_WINDOWS = {
     "test_areas.py::test_thousands_of_mapped_areas_answer_for_themselves": OFFSET,
     "test_batch_faults.py": SIGNALS,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": ONCE_MORE,
-    "test_call_arguments.py::test_floats_are_counted_whoever_made_them": FLOATS,
     "test_call_crashes.py": SIGNALS,
     "test_call_inside.py::test_the_gil_is_dropped_during_a_call": READS,
     "test_call_refused.py::test_a_long_double_that_a_class_makes_of_a_float_is_refused": SAME_TYPE,

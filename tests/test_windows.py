@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from child import check, run
 from helpers_memory import READ, WRITE, fault_of, faulted, good_memory, pattern, peek, poke, seen
+from helpers_platform import c_library
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, handlers, uaccess
 from axptr_native._memory import READ_WRITE, map_memory, unmap_memory
@@ -108,6 +109,20 @@ def test_a_called_function_that_faults_is_named(code: Any) -> None:
     error = caught.value
     assert seen(error) == faulted(16, 0, FaultReason.NOT_MAPPED, WRITE)
     assert error.instruction == (ctypes.cast(store, ctypes.c_void_p).value or 0) + 10
+
+
+def test_floats_are_passed_in_either_kind_of_register() -> None:
+    """A place of an argument is a word's or a float's, and the first four of each kind arrive, and those behind."""
+    pow_of, printed = c_library().pow, ctypes.CDLL("msvcrt").sprintf
+    pow_of.restype = ctypes.c_double
+    assert guarded_call(pow_of, ctypes.c_double(2), ctypes.c_double(10)) == 1024
+    scaled = c_library().ldexp
+    scaled.restype = ctypes.c_double
+    assert guarded_call(scaled, ctypes.c_double(3), 2) == 12
+    buffer = ctypes.create_string_buffer(64)
+    values = [7, ctypes.c_double(0.5), 8, ctypes.c_double(-1.5), ctypes.c_double(2.25)]
+    guarded_call(printed, buffer, b"%d %g %d %g %g", *values)
+    assert buffer.value == b"7 0.5 8 -1.5 2.25"
 
 
 def test_the_direction_flag_is_clear_after_a_fault(code: Any) -> None:
