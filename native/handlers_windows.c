@@ -70,7 +70,7 @@ int axp_handler_at(int signal, uint32_t depth, axp_handler *handler_out)
     return 0;
 }
 
-/* The exported function of a loaded file that starts closest before an offset. */
+/* Names the function of a loaded file that starts at an offset, if it is exported. */
 static void find_export(const uint8_t *image, uintptr_t offset, axp_symbol *symbol_out)
 {
     const IMAGE_DOS_HEADER *start = (const IMAGE_DOS_HEADER *)image;
@@ -80,21 +80,24 @@ static void find_export(const uint8_t *image, uintptr_t offset, axp_symbol *symb
     const DWORD *names = (const DWORD *)(image + exports->AddressOfNames);
     const DWORD *functions = (const DWORD *)(image + exports->AddressOfFunctions);
     const WORD *ordinals = (const WORD *)(image + exports->AddressOfNameOrdinals);
-    uintptr_t best = 0;
 
     if (place->Size == 0)
         return;
-    for (DWORD i = 0; i < exports->NumberOfNames; i++) {
-        uintptr_t function = functions[ordinals[i]];
-        int is_forwarded = function - place->VirtualAddress < place->Size; /* it is a name, then */
-
-        if (function > best && function <= offset && !is_forwarded) {
-            best = function;
+    for (DWORD i = 0; i < exports->NumberOfNames; i++)
+        if (functions[ordinals[i]] == offset) {
+            symbol_out->symbol_start = (uintptr_t)image + offset;
             snprintf(symbol_out->name, sizeof symbol_out->name, "%s", (const char *)image + names[i]);
+            return;
         }
-    }
-    if (best != 0)
-        symbol_out->symbol_start = (uintptr_t)image + best;
+}
+
+/* Exports have no size, but functions that have a frame are known by where they start. */
+static uintptr_t start_of_function(uintptr_t address)
+{
+    DWORD64 image;
+    const RUNTIME_FUNCTION *function = RtlLookupFunctionEntry(address, &image, NULL);
+
+    return function == NULL ? address : (uintptr_t)image + function->BeginAddress;
 }
 
 int axp_symbol_at(uintptr_t address, axp_symbol *symbol_out)
@@ -110,6 +113,6 @@ int axp_symbol_at(uintptr_t address, axp_symbol *symbol_out)
     symbol_out->file_start = (uintptr_t)module;
     if (GetModuleFileNameW(module, path, sizeof path / sizeof path[0]) != 0)
         WideCharToMultiByte(CP_UTF8, 0, path, -1, symbol_out->file, sizeof symbol_out->file - 1, NULL, NULL);
-    find_export((const uint8_t *)module, address - (uintptr_t)module, symbol_out);
+    find_export((const uint8_t *)module, start_of_function(address) - (uintptr_t)module, symbol_out);
     return 0;
 }

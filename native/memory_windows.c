@@ -253,8 +253,10 @@ int axp_map(uintptr_t start, size_t size, uint32_t protection, uint32_t options,
 {
     int failed;
 
-    if (size == 0 || start % axp_page_bytes != 0)
+    if (size == 0 || start % axp_page_bytes != 0 || offset % axp_page_bytes != 0)
         return -EINVAL;
+    if (offset > INT64_MAX)
+        return -EOVERFLOW;
     if (file >= 0)
         failed = map_file(start, size, protection, options, (HANDLE)(intptr_t)file, offset, start_out);
     else

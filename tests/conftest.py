@@ -32,9 +32,10 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        reason = NOT_HERE.get(f"{item.path.name}::{getattr(item, 'originalname', item.name)}")
-        if reason is not None:
-            item.add_marker(pytest.mark.skip(reason=reason))
+        for name in {item.name, getattr(item, "originalname", item.name)}:
+            reason = NOT_HERE.get(f"{item.path.name}::{name}")
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(params=list(Ending), ids=lambda ending: ending.name.lower())

@@ -193,7 +193,7 @@ def test_a_non_canonical_address_is_the_one_that_faults() -> None:
         assert call_fault(LIBC.strlen, region).reason is region.reason is FaultReason.NOT_CANONICAL
 
 
-@pytest.mark.skipif(platform.machine() == "x86_64", reason="the processor has such addresses")
+@pytest.mark.skipif(platform.machine() in ("x86_64", "AMD64"), reason="the processor has such addresses")
 def test_without_such_an_address_there_is_no_region() -> None:
     """Where the processor can form any address, ENOTSUP."""
     with pytest.raises(OSError, match="no such address") as caught, non_canonical():
