@@ -162,7 +162,8 @@ def sweep(
         function: What to call.  Whatever it accesses it has to access by the guarded means: ``uaccess``, pointers,
             views, ``guarded_call``.
         data: Any contiguous buffer, which is copied.
-        kinds: Members of SweepKind or their values, one or several.  Left out: all that the system has whose edge comes after the data.
+        kinds: Members of SweepKind or their values, one or several.  Left out: all whose edge comes after the
+            data, as far as the system has them.
         element: Bytes by which the end moves.  What is left over at the end of ``data`` is not used.
         raises: Exceptions that the function may raise instead of returning, one or a tuple: what a parser says of data
             that is too short.  FaultError is always expected, and the case has it.
