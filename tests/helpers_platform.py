@@ -41,6 +41,7 @@ _ON_WINDOWS = {
     "test_crashes.py": SIGNALS,
     "test_environment.py": SIGNALS,
     "test_exit.py": SIGNALS,
+    "test_follow.py::test_following_is_no_write": PAGER,
     "test_fork.py": FORK,
     "test_guarded_view_faults.py::test_a_truncated_file_faults_at_its_first_missing_page": CUT,
     "test_guarded_view_faults.py::test_shared_memory_is_viewed_and_faults_when_it_shrinks": CUT,
