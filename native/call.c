@@ -20,12 +20,34 @@
 
 enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
-/* Where floats have registers of their own, whose use does not depend on the words beside them. */
-#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32)) \
-    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__riscv_float_abi_double)
+/*
+ * Where floats have registers of their own, whose use does not depend on the words beside them; or where, as
+ * in Windows, a float takes a word's place and both registers of the place can be set.
+ */
+#if (defined(__x86_64__) && !defined(__ILP32__)) || (defined(__aarch64__) && !defined(_WIN32)) \
+    || defined(__riscv_float_abi_double)
 enum { FLOATS_PASSED = FLOAT_COUNT };
 #else
 enum { FLOATS_PASSED = 0 };
+#endif
+
+#if defined(__x86_64__) && defined(_WIN32)
+/* Goes on to the function that the static chain points to. */
+void axp_set_both(void);
+__asm__(".text\n"
+        ".globl axp_set_both\n"
+        "axp_set_both:\n"
+        "  movq %rcx, %xmm0\n"
+        "  movq %rdx, %xmm1\n"
+        "  movq %r8, %xmm2\n"
+        "  movq %r9, %xmm3\n"
+        "  jmp *%r10\n");
+static void (*volatile set_both)(void) = axp_set_both; /* known to it, gcc would leave out the chain */
+#define ENTRY_OF(address) ((uintptr_t)set_both)
+#define INVOKE(invoked, address) __builtin_call_with_static_chain(invoked, (void *)(address))
+#else
+#define ENTRY_OF(address) (address)
+#define INVOKE(invoked, address) (invoked)
 #endif
 
 typedef struct call_attempt {
@@ -58,14 +80,16 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     static __attribute__((no_sanitize("undefined"))) void run_##name(axp_attempt *attempt)                   \
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
-        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))attempt->call->function;              \
+        uintptr_t address = attempt->call->function;                                                         \
+        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))ENTRY_OF(address);                    \
         const uintptr_t *w = call->words;                                                                    \
         const double *f = call->floats;                                                                      \
                                                                                                              \
         errno = call->error;                                                                                 \
         call->result.member =                                                                                \
-            function(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], \
-                     w[14], w[15], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]);                          \
+            INVOKE(function(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], \
+                            w[13], w[14], w[15], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]),            \
+                   address);                                                                                 \
         call->error = errno;                                                                                 \
     }                                                                                                        \
     static type call_##name(uint64_t described, PARAMETERS)                                                  \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* context.h: what the guard must know of a processor.  Nothing else in native/ names one. */
+/* context.h: what the guard must know of a processor's state when a signal came. */
 #ifndef AXP_CONTEXT_H
 #define AXP_CONTEXT_H
 
@@ -8,27 +8,11 @@
 #include <stdint.h>
 
 #include "axptr.h"
+#include "processor.h"
 
 #if defined(__APPLE__) || defined(__FreeBSD__)
 #include "context_bsd.h"
 #endif
-
-/*
- * Whether [start, last] holds an address that the processor cannot form, whose fault tells neither where nor
- * why. x86-64: outside 48 bits, sign-extended.
- */
-static inline int axp_leaves_canonical(uintptr_t start, uintptr_t last)
-{
-#if defined(__x86_64__)
-    uintptr_t limit = UINT64_C(1) << 47;
-
-    return last >= limit && start < 0 - limit;
-#else
-    (void)start;
-    (void)last;
-    return 0;
-#endif
-}
 
 /*
  * Reloads the floating-point control state, and the x87 exceptions, that the kernel reset when it called the

@@ -12,7 +12,6 @@ import ctypes
 import json
 import mmap
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -114,6 +113,8 @@ def compile_hostile(folder: Path) -> Path:
 
 
 def no_core_dump() -> None:
+    import resource  # which not every system has
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

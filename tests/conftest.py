@@ -2,25 +2,47 @@
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
-from helpers_memory import good_memory, pattern, poke
+from helpers_memory import good_memory, pattern, poke, require
+from helpers_platform import NOT_HERE, PAGER
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
 
 
+class _NotHere(pytest.Module):
+    """A file of tests that is not imported."""
+
+    def collect(self) -> NoReturn:
+        pytest.skip(NOT_HERE[self.path.name], allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return _NotHere.from_parent(parent, path=module_path) if module_path.name in NOT_HERE else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in {item.name, getattr(item, "originalname", item.name)}:
+            reason = NOT_HERE.get(f"{item.path.name}::{name}")
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(params=list(Ending), ids=lambda ending: ending.name.lower())
 def ending(request: pytest.FixtureRequest) -> Ending:
     """Each way in which memory can end."""
     value: Ending = request.param
+    require(value)
     return value
 
 
@@ -49,6 +71,8 @@ def space() -> Iterator[AddrSpace]:
 @pytest.fixture
 def disk(space: AddrSpace) -> Disk:
     """A disk of six pages of PAGED, mapped at the start of the space."""
+    if sys.platform == "win32":
+        pytest.skip(PAGER)
     made = Disk(PAGED)
     made.map(space)
     return made

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The kit's regions by name, and what a process has mapped and open because of them."""
 
-import ctypes
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from helpers_platform import c_library
 
+from axptr_native._regions import ENDINGS, Ending
 from axptr_native.testing import (
     Region,
     guard_page_after,
@@ -20,7 +21,7 @@ from axptr_native.testing import (
     truncated_file,
 )
 
-LIBC = ctypes.CDLL(None)
+LIBC = c_library()
 
 Maker = Callable[[bytes], AbstractContextManager[Region]]
 
@@ -30,6 +31,9 @@ ENDED: dict[str, Maker] = {
     "straddling": lambda data: straddling(data + b"more", len(data)),
 }
 """Those whose data ends at the edge."""
+
+if Ending.END_OF_FILE not in ENDINGS:
+    del ENDED["truncated_file"]
 
 MAKERS: dict[str, Maker] = {
     **ENDED,
@@ -43,7 +47,9 @@ MAKERS: dict[str, Maker] = {
 
 _MAPS = Path("/proc/self/maps")
 
-needs_maps = pytest.mark.skipif(not _MAPS.exists(), reason="the system does not list a process's mappings")
+needs_maps = pytest.mark.skipif(
+    os.name == "nt" or not _MAPS.exists(), reason="the system does not list a process's mappings"
+)
 
 
 def left() -> object:

@@ -13,6 +13,7 @@ import pytest
 from child import address_of
 from helpers_call import Converter, Standing, fault_of_call, stub
 from helpers_memory import fault_of, poke
+from helpers_platform import c_library
 
 from axptr_native._regions import Region
 from axptr_native.call import guarded_call
@@ -117,7 +118,7 @@ def test_floats_reach_a_variadic_function(callee: Any, count: int) -> None:
     buffer = ctypes.create_string_buffer(64)
     expected = b"7 " + b" ".join(b"%g" % value for value in values)
     template = b"%d " + b" ".join([b"%g"] * count)
-    guarded_call(ctypes.CDLL(None).sprintf, buffer, template, 7, *map(c_double, values))
+    guarded_call(c_library().sprintf, buffer, template, 7, *map(c_double, values))
     assert buffer.value == expected
 
 

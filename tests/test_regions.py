@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, seen
+from helpers_platform import c_library
 from helpers_regions import ENDED, LIBC, MAKERS, left, needs_maps
 
 from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, guarded_call, uaccess
@@ -192,7 +193,7 @@ def test_a_non_canonical_address_is_the_one_that_faults() -> None:
         assert call_fault(LIBC.strlen, region).reason is region.reason is FaultReason.NOT_CANONICAL
 
 
-@pytest.mark.skipif(platform.machine() == "x86_64", reason="the processor has such addresses")
+@pytest.mark.skipif(platform.machine() in ("x86_64", "AMD64"), reason="the processor has such addresses")
 def test_without_such_an_address_there_is_no_region() -> None:
     """Where the processor can form any address, ENOTSUP."""
     with pytest.raises(OSError, match="no such address") as caught, non_canonical():
@@ -252,7 +253,7 @@ def test_a_region_is_passed_as_a_pointer() -> None:
     with guard_page_after(b"text\0") as region:
         assert LIBC.strlen(region) == guarded_call(LIBC.strlen, region) == 4
         for argtype in (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char)):
-            strlen = ctypes.CDLL(None).strlen
+            strlen = c_library().strlen
             strlen.argtypes = [argtype]
             assert strlen(region) == guarded_call(strlen, region) == 4
     with guard_page_after(b"") as region:
