@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from .flags import MappingFlags
 
 _TRIES = 64
+_EMPTY = (0x1000_0000_0000, 0x2000_0000_0000) if ADDRESS_MAX >> 32 else (0x6000_0000, 0xA000_0000)
+"""Far from where systems put programs, libraries, and stacks, which must be able to grow."""
+
+
+def is_x86_64() -> bool:
+    """Return whether this is a 64-bit program on x86-64; the system names a 32-bit one's processor alike."""
+    return platform.machine() in ("x86_64", "AMD64") and ADDRESS_MAX >> 32 != 0
 
 
 def never_canonical() -> int | None:
     """Return an address that the processor cannot form, however many bits it has for one, or None."""
     return 0xDEAD_BEEF_DEAD_BEE8 if is_x86_64() else None
-
-
-def is_x86_64() -> bool:
-    """Return whether addresses are those of an x86-64 processor."""
-    return platform.machine() in {"x86_64", "AMD64"} and ADDRESS_MAX >> 32 != 0
 
 
 class Ending(enum.Enum):
@@ -103,7 +105,7 @@ def _reserve(size: int) -> int:
     """
     chosen = random.SystemRandom()  # not the global one, which tests seed alike in every process
     for _ in range(_TRIES):
-        hint = chosen.randrange(0x1000_0000_0000, 0x2000_0000_0000, mmap.ALLOCATIONGRANULARITY)
+        hint = chosen.randrange(*_EMPTY, mmap.ALLOCATIONGRANULARITY)
         start = map_memory(size, NO_ACCESS, start=hint)
         if start == hint:
             return start

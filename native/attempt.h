@@ -8,11 +8,24 @@
 
 static inline int axp_is_in_span(const axp_span *span, uintptr_t address, uint32_t access)
 {
+    uintptr_t first, last;
+
     /* A write cannot be the fault of what is read; it is one of our own buffer, in the same page. */
     if (span->size == 0 || (span->access == AXP_READ && access == AXP_WRITE))
         return 0;
-    return axp_page_start(address) >= axp_page_start(span->start)
-           && axp_page_start(address) <= axp_page_start(span->start + (span->size - 1));
+    first = axp_reported_address(span->start);
+    last = axp_reported_address(span->start + (span->size - 1));
+    return axp_page_start(address) >= axp_page_start(first)
+           && (last < first || axp_page_start(address) <= axp_page_start(last));
+}
+
+/* The span that a fault lies in, or NULL.  The flag "an attempt is open" alone would also take the faults of
+ * a signal handler that interrupted the attempt. */
+static inline const axp_span *axp_span_at(const axp_attempt *attempt, uintptr_t address, uint32_t access)
+{
+    if (axp_is_in_span(&attempt->span, address, access))
+        return &attempt->span;
+    return axp_is_in_span(&attempt->other, address, access) ? &attempt->other : NULL;
 }
 
 static inline int axp_span_leaves_canonical(const axp_span *span)
@@ -20,28 +33,23 @@ static inline int axp_span_leaves_canonical(const axp_span *span)
     return span->size != 0 && axp_leaves_canonical(span->start, span->start + (span->size - 1));
 }
 
-/* The span that the fault lies in, or NULL.  The flag "an attempt is open" alone would also take the faults
- * of a signal handler that interrupted the attempt.  not_canonical: the address is not known. */
-static inline const axp_span *axp_span_of_fault(const axp_attempt *attempt, uintptr_t address,
-                                                uint32_t access, int not_canonical)
+/* The same for a fault that does not tell its address. */
+static inline const axp_span *axp_span_off_canonical(const axp_attempt *attempt)
 {
-    if (not_canonical) {
-        if (axp_span_leaves_canonical(&attempt->span))
-            return &attempt->span;
-        return axp_span_leaves_canonical(&attempt->other) ? &attempt->other : NULL;
-    }
-    if (axp_is_in_span(&attempt->span, address, access))
+    if (axp_span_leaves_canonical(&attempt->span))
         return &attempt->span;
-    return axp_is_in_span(&attempt->other, address, access) ? &attempt->other : NULL;
+    return axp_span_leaves_canonical(&attempt->other) ? &attempt->other : NULL;
 }
 
-/* As axp_guarded() promises it. */
+/* As axp_guarded() promises it, from the address that was told, of which no more counts than the page; 0: it
+ * was not. */
 static inline uintptr_t axp_first_bad_byte(const axp_attempt *attempt, const axp_span *span,
-                                           uintptr_t address, int not_canonical)
+                                           uintptr_t address)
 {
     uintptr_t reached = span->start + (span == &attempt->span ? attempt->done : 0);
+    uintptr_t page = axp_page_start(address);
 
-    return !not_canonical && axp_page_start(address) > reached ? axp_page_start(address) : reached;
+    return page > axp_reported_address(reached) ? reached + (page - axp_reported_address(reached)) : reached;
 }
 
 /* Python code that a foreign function calls must not be left midway, whether it runs or has itself called

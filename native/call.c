@@ -2,13 +2,14 @@
 /* call.c: calling foreign functions, of which only ctypes knows what they take. */
 #include <errno.h>
 
+#include "call_convention.h"
 #include "guard.h"
 
 /*
  * A caller takes as many arguments of each kind as there may be, and hands them on as it found them: those
  * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  In
  * front of them is the call, in 64 bits also where that takes two words, so that what is aligned to it behind
- * stays so.  The dots behind them tell a variadic function that floats may have come.
+ * stays so.
  */
 #define PARAMETERS                                                                                          \
     uintptr_t w0, uintptr_t w1, uintptr_t w2, uintptr_t w3, uintptr_t w4, uintptr_t w5, uintptr_t w6,       \
@@ -20,35 +21,7 @@
 
 enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
-/*
- * Where floats have registers of their own, whose use does not depend on the words beside them; or where, as
- * in Windows, a float takes a word's place and both registers of the place can be set.
- */
-#if (defined(__x86_64__) && !defined(__ILP32__)) || (defined(__aarch64__) && !defined(_WIN32)) \
-    || defined(__riscv_float_abi_double)
-enum { FLOATS_PASSED = FLOAT_COUNT };
-#else
-enum { FLOATS_PASSED = 0 };
-#endif
-
-#if defined(__x86_64__) && defined(_WIN32)
-/* Goes on to the function that the static chain points to. */
-void axp_set_both(void);
-__asm__(".text\n"
-        ".globl axp_set_both\n"
-        "axp_set_both:\n"
-        "  movq %rcx, %xmm0\n"
-        "  movq %rdx, %xmm1\n"
-        "  movq %r8, %xmm2\n"
-        "  movq %r9, %xmm3\n"
-        "  jmp *%r10\n");
-static void (*volatile set_both)(void) = axp_set_both; /* known to it, gcc would leave out the chain */
-#define ENTRY_OF(address) ((uintptr_t)set_both)
-#define INVOKE(invoked, address) __builtin_call_with_static_chain(invoked, (void *)(address))
-#else
-#define ENTRY_OF(address) (address)
-#define INVOKE(invoked, address) (invoked)
-#endif
+#define FUNCTION_OF(type) type (*)(PARAMETERS AXP_DOTS)
 
 typedef struct call_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
@@ -63,6 +36,20 @@ typedef struct call_attempt {
     } result;
 } call_attempt;
 
+/* What a fault attempted, where the processor does not say: what can be read was written to. */
+static uint32_t access_of(const axp_fault *fault)
+{
+    size_t accessible = 0;
+    uint32_t held = axp_injection_held();
+
+    if (fault->access != 0)
+        return fault->access;
+    axp_hold_injection(1);
+    axp_probe_read((uintptr_t)fault->address, 1, &accessible);
+    axp_hold_injection(held);
+    return accessible != 0 ? AXP_WRITE : AXP_READ;
+}
+
 static void perform(call_attempt *call, axp_call *described, void (*run)(axp_attempt *attempt))
 {
     axp_prepare(&call->attempt, 0, UINTPTR_MAX, 0, run);
@@ -70,8 +57,10 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     described->instruction = 0;
     described->entered = described->entries != 0 ? *(const int *)described->entries : 0;
     described->failed = axp_guarded_call(&call->attempt);
-    if (described->failed == -EFAULT)
+    if (described->failed == -EFAULT) {
         described->fault = call->attempt.fault;
+        described->fault.access = access_of(&described->fault);
+    }
     errno = call->error;
 }
 
@@ -81,15 +70,15 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
         uintptr_t address = attempt->call->function;                                                         \
-        type (*function)(PARAMETERS, ...) = (type (*)(PARAMETERS, ...))ENTRY_OF(address);                    \
+        __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))AXP_ENTRY_OF(address);                   \
         const uintptr_t *w = call->words;                                                                    \
         const double *f = call->floats;                                                                      \
                                                                                                              \
         errno = call->error;                                                                                 \
         call->result.member =                                                                                \
-            INVOKE(function(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], \
-                            w[13], w[14], w[15], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]),            \
-                   address);                                                                                 \
+            AXP_INVOKE(function(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11],    \
+                                w[12], w[13], w[14], w[15], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]), \
+                       address);                                                                             \
         call->error = errno;                                                                                 \
     }                                                                                                        \
     static type call_##name(uint64_t described, PARAMETERS)                                                  \
@@ -119,7 +108,7 @@ int axp_caller_of(uint32_t result, axp_caller *caller_out)
     *caller_out = (axp_caller){
         .address = callers[result],
         .arguments = WORD_COUNT * sizeof(uintptr_t) / sizeof(uint64_t),
-        .floats = FLOATS_PASSED,
+        .floats = AXP_FLOATS_PASSED,
     };
     return 0;
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* context.h: what the guard must know of a processor's state when a signal came. */
+/*
+ * context.h: what the guard must know of a processor's state when a signal came.
+ *
+ * What a processor does not say, or a system keeps to itself, is 0, and whoever asks does without.
+ */
 #ifndef AXP_CONTEXT_H
 #define AXP_CONTEXT_H
 
@@ -10,50 +14,18 @@
 #include "axptr.h"
 #include "processor.h"
 
-#if defined(__APPLE__) || defined(__FreeBSD__)
+#if defined(__linux__)
+#include "context_linux.h"
+#elif defined(__APPLE__) || defined(__FreeBSD__)
 #include "context_bsd.h"
 #endif
 
-/*
- * Reloads the floating-point control state, and the x87 exceptions, that the kernel reset when it called the
- * handler: siglongjmp does not.
- */
-static inline void axp_restore_float_control(const ucontext_t *context)
-{
-#if defined(__x86_64__) && defined(__linux__)
-    enum { X87_EXCEPTIONS = 0xff, MXCSR_RESET = 0x1f80, X87_CONTROL_RESET = 0x37f };
+#if !defined(AXP_LINUX_REGISTERS)
 
-    if (context->uc_mcontext.fpregs != NULL) {
-        uint32_t mxcsr = context->uc_mcontext.fpregs->mxcsr;
-        uint16_t control = context->uc_mcontext.fpregs->cwd;
-        uint16_t status = context->uc_mcontext.fpregs->swd & X87_EXCEPTIONS;
-        struct {
-            uint16_t control, unused1, status, unused2;
-            uint32_t others[5];
-        } environment;
-
-        if (mxcsr != MXCSR_RESET)
-            __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
-        if (control != X87_CONTROL_RESET)
-            __asm__ volatile("fldcw %0" : : "m"(control));
-        if (status != 0) {
-            __asm__ volatile("fnstenv %0" : "=m"(environment));
-            environment.control = control; /* fnstenv has masked every exception */
-            environment.status |= status;
-            __asm__ volatile("fldenv %0" : : "m"(environment));
-        }
-    }
-#else
-    (void)context;
-#endif
-}
-
-/* Where the stack of what was interrupted ends, or 0 if nobody knows. */
+/* Where the stack of what was interrupted ends. */
 static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {
-#if defined(__x86_64__) && defined(__linux__)
-    return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
-#elif defined(AXP_BSD_STACK_POINTER)
+#if defined(AXP_BSD_STACK_POINTER)
     return (uintptr_t)AXP_BSD_STACK_POINTER(context);
 #else
     (void)context;
@@ -61,12 +33,10 @@ static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 #endif
 }
 
-/* The instruction that was interrupted, or 0 if nobody knows. */
+/* The instruction that was interrupted. */
 static inline uintptr_t axp_instruction(const ucontext_t *context)
 {
-#if defined(__x86_64__) && defined(__linux__)
-    return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-#elif defined(AXP_BSD_INSTRUCTION)
+#if defined(AXP_BSD_INSTRUCTION)
     return (uintptr_t)AXP_BSD_INSTRUCTION(context);
 #else
     (void)context;
@@ -74,25 +44,38 @@ static inline uintptr_t axp_instruction(const ucontext_t *context)
 #endif
 }
 
-/* What the interrupted instruction attempted: AXP_READ, AXP_WRITE or AXP_EXECUTE; 0 if the processor does not
- * say. */
-static inline uint32_t axp_access_of_fault(const ucontext_t *context)
+/* What the interrupted instruction attempted at the address: AXP_READ, AXP_WRITE or AXP_EXECUTE. */
+static inline uint32_t axp_access_of_fault(const ucontext_t *context, uintptr_t address)
 {
-#if defined(__x86_64__) && defined(__linux__)
-    enum { PAGE_FAULT = 14, WRITING = 2, FETCHING = 16 };
-
-    if (context->uc_mcontext.gregs[REG_TRAPNO] != PAGE_FAULT)
-        return 0;
-    if (context->uc_mcontext.gregs[REG_ERR] & FETCHING)
-        return AXP_EXECUTE;
-    return context->uc_mcontext.gregs[REG_ERR] & WRITING ? AXP_WRITE : AXP_READ;
-#elif defined(AXP_BSD_REGISTERS)
+    (void)address;
+#if defined(AXP_BSD_REGISTERS)
     return axp_bsd_access_of_fault(context);
 #else
     (void)context;
     return 0;
 #endif
 }
+
+/* What changes whenever the interrupted code gets on: at least the general registers. */
+static inline const void *axp_registers(const ucontext_t *context, size_t *size_out)
+{
+#if defined(AXP_BSD_REGISTERS)
+    *size_out = sizeof(AXP_BSD_REGISTERS(context));
+    return &AXP_BSD_REGISTERS(context);
+#else
+    *size_out = sizeof(context->uc_mcontext);
+    return &context->uc_mcontext;
+#endif
+}
+
+/* Reloads what the kernel has reset of the floating-point control state, and the exceptions beside it, when
+ * it called the handler: siglongjmp does not. */
+static inline void axp_restore_float_control(const ucontext_t *context)
+{
+    (void)context;
+}
+
+#endif
 
 /* Whether an address was to blame that the processor cannot form: it says neither where nor, for one based on
  * the frame pointer, with the usual signal (#SS is SIGBUS on Linux). */
@@ -111,6 +94,18 @@ static inline int axp_is_not_canonical(const siginfo_t *info, const ucontext_t *
 #endif
 }
 
+/* Whether a fault does not tell its address, which lies outside 48 bits then.  Processors other than x86-64
+ * tell it, but an emulator that itself runs on x86-64 cannot, and says 0. */
+static inline int axp_hides_address(const siginfo_t *info, const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return axp_is_not_canonical(info, context);
+#else
+    (void)context;
+    return info->si_addr == NULL;
+#endif
+}
+
 /* Whether the processor raised a signal, as against somebody who sent it. */
 static inline int axp_is_raised_by_processor(const siginfo_t *info, const ucontext_t *context)
 {
@@ -126,16 +121,8 @@ static inline int axp_is_raised_by_processor(const siginfo_t *info, const uconte
  * sanitizers: is_inside() of pass_posix.c hashes what may be the leftover of a frame that is gone. */
 static inline __attribute__((no_sanitize("address"))) uint64_t axp_registers_hash(const ucontext_t *context)
 {
-#if defined(__x86_64__) && defined(__linux__)
-    const unsigned char *bytes = (const unsigned char *)context->uc_mcontext.gregs;
-    size_t size = sizeof(context->uc_mcontext.gregs);
-#elif defined(AXP_BSD_REGISTERS)
-    const unsigned char *bytes = (const unsigned char *)&AXP_BSD_REGISTERS(context);
-    size_t size = sizeof(AXP_BSD_REGISTERS(context));
-#else
-    const unsigned char *bytes = (const unsigned char *)&context->uc_mcontext;
-    size_t size = sizeof(context->uc_mcontext);
-#endif
+    size_t size;
+    const unsigned char *bytes = axp_registers(context, &size);
     uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
 
     for (size_t i = 0; i < size; i++)

@@ -21,7 +21,8 @@ typedef struct axp_span {
 typedef struct axp_attempt {
     axp_span span;
     axp_span other; /* of a copy between two user spans: the second one */
-    axp_call *call; /* NULL, or: every fault is in the span, but for the interpreter's own */
+    axp_call *call; /* NULL, or: every fault is in the span, but for the interpreter's own, and its access is
+                       0 where the processor does not say */
     void (*run)(struct axp_attempt *attempt);
     volatile size_t done; /* bytes of the span that are finished */
     axp_fault fault;      /* filled in by axp_guarded() when it returns -EFAULT */

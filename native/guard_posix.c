@@ -109,14 +109,18 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
 {
     uint32_t reason = reason_of(info, context);
     uintptr_t address = (uintptr_t)info->si_addr;
-    uint32_t access = axp_access_of_fault(context);
+    uint32_t access = axp_access_of_fault(context, address);
 
     if (attempt->call == NULL) {
-        const axp_span *span = axp_span_of_fault(attempt, address, access, reason == AXP_NOT_CANONICAL);
+        const axp_span *span = NULL;
 
+        if (reason != AXP_NOT_CANONICAL)
+            span = axp_span_at(attempt, address, access);
+        if (span == NULL && axp_hides_address(info, context))
+            span = axp_span_off_canonical(attempt);
         if (span == NULL)
             return 0;
-        address = axp_first_bad_byte(attempt, span, address, reason == AXP_NOT_CANONICAL);
+        address = axp_first_bad_byte(attempt, span, reason == AXP_NOT_CANONICAL ? 0 : address);
         access = span->access;
     } else {
         if (axp_is_in_interpreter(attempt->call))
@@ -126,7 +130,7 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
     attempt->fault = (axp_fault){
         .address = address,
         .transferred = attempt->done,
-        .access = access == 0 ? AXP_READ : access,
+        .access = access,
         .reason = reason,
         .signal = info->si_signo,
         .code = info->si_code,

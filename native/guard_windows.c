@@ -135,14 +135,14 @@ static int describe_fault(axp_attempt *attempt, const EXCEPTION_RECORD *record, 
         const axp_span *span = NULL;
 
         if (seen.not_canonical)
-            span = axp_span_of_fault(attempt, address, access, 1);
+            span = axp_span_off_canonical(attempt);
         if (span == NULL) {
             seen.not_canonical = 0;
-            span = axp_span_of_fault(attempt, address, access, 0);
+            span = axp_span_at(attempt, address, access);
         }
         if (span == NULL || record->ExceptionCode == EXCEPTION_STACK_OVERFLOW)
             return 0;
-        address = axp_first_bad_byte(attempt, span, address, seen.not_canonical);
+        address = axp_first_bad_byte(attempt, span, seen.not_canonical ? 0 : address);
         access = span->access;
     } else {
         if (axp_is_in_interpreter(attempt->call))
@@ -160,7 +160,7 @@ static int describe_fault(axp_attempt *attempt, const EXCEPTION_RECORD *record, 
     attempt->fault = (axp_fault){
         .address = address,
         .transferred = attempt->done,
-        .access = access == 0 ? AXP_READ : access,
+        .access = access,
         .reason = seen.reason,
         .signal = SIGSEGV, /* as the C library has it */
         .code = (int32_t)record->ExceptionCode,

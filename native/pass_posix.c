@@ -151,7 +151,7 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
     if (axp_registers_hash(context) != registers)
         return 1;
     axp_hold_injection(1);
-    switch (axp_access_of_fault(context)) {
+    switch (axp_access_of_fault(context, address)) {
     case AXP_READ:
         axp_probe_read(address, 1, &accessible);
         break;

@@ -42,7 +42,15 @@ typedef struct word_attempt {
 #define LOAD(type) word->seen = *(const volatile type *)at
 #define LOAD_MISALIGNED(type) word->seen = PACKED(type)->value
 #define STORE(type) *(volatile type *)at = (type)word->operand
-#define STORE_MISALIGNED(type) PACKED(type)->value = (type)word->operand
+/* All or nothing, also where it takes several accesses: both pages are tried first. */
+#define STORE_MISALIGNED(type)                                  \
+    do {                                                        \
+        if (axp_within_page(at, sizeof(type)) < sizeof(type)) { \
+            axp_touch_write(at);                                \
+            axp_touch_write(at + sizeof(type) - 1);             \
+        }                                                       \
+        PACKED(type)->value = (type)word->operand;              \
+    } while (0)
 #define ATOMIC_LOAD(type) word->seen = __atomic_load_n((type *)at, __ATOMIC_SEQ_CST)
 #define ATOMIC_STORE(type) __atomic_store_n((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
 #define EXCHANGE(type) word->seen = __atomic_exchange_n((type *)at, (type)word->operand, __ATOMIC_SEQ_CST)
@@ -151,7 +159,7 @@ int axp_load_number(uintptr_t from, size_t width, uint64_t *number_out)
 
 int axp_load(uintptr_t from, size_t width, void *value_out)
 {
-    uint64_t seen = 0; /* an analyser cannot know that a refusal is never 0 */
+    uint64_t seen = 0; /* neither an analyser nor every compiler sees that a refusal is never 0 */
     int failed;
 
     if (!is_width(width))

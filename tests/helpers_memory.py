@@ -3,7 +3,9 @@
 
 import contextlib
 import ctypes
+import functools
 import mmap
+import platform
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,8 +15,9 @@ import pytest
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
 from axptr_native._memory import READ_WRITE, map_memory
-from axptr_native._native import MAP_FIXED, check_status, lib
+from axptr_native._native import ADDRESS_MAX, MAP_FIXED, check_status, lib
 from axptr_native._regions import ENDINGS, Ending, ending_memory
+from axptr_native.uaccess import copy_from_user
 
 READ, WRITE = MappingFlags.READ, MappingFlags.WRITE
 
@@ -31,6 +34,9 @@ LAST_CHARACTER = "\U0010ffff" if ctypes.sizeof(ctypes.c_wchar) > 2 else "\uffff"
 """Of those that a wchar_t holds."""
 
 READ_ONLY = "READ_ONLY"
+
+FAR = 2**40 if ADDRESS_MAX >> 32 else 2**26
+"""More bytes than a test's memory has, and fewer than lie above it."""
 
 
 class Gap(NamedTuple):
@@ -95,6 +101,16 @@ def good_memory(pages: int = 4, flags: MappingFlags = READ_WRITE) -> Iterator[in
     """Give the address of pages that are good, and bad beyond."""
     with ending_memory(Ending.PROTECTION, good=pages * PAGE_SIZE, bad=PAGE_SIZE, flags=flags) as region:
         yield region.start
+
+
+@functools.cache
+def tells_protection() -> bool:
+    """Return whether faults tell a protected page from one that is not there; only ppc64le may not."""
+    if platform.machine() != "ppc64le":
+        return True
+    with ending_memory(Ending.PROTECTION) as region:
+        error = fault_of(lambda: copy_from_user(region.edge, 1), "protected")
+    return error.reason is FaultReason.NOT_PERMITTED
 
 
 @contextlib.contextmanager

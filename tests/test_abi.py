@@ -305,7 +305,9 @@ def test_a_compiler_lays_the_structures_out_alike(tmp_path: Path) -> None:
     expected |= python_constants()
     for kind, ctype in SCALARS.items():
         expected[f"sizeof({kind})"] = ctypes.sizeof(ctype)
-    lines = [f'    printf("%s=%zu\\n", "{expression}", (size_t)({expression}));' for expression in expected]
+    lines = [
+        f'    printf("%s=%llu\\n", "{expression}", (unsigned long long)({expression}));' for expression in expected
+    ]
     source, program = tmp_path / "probe.c", tmp_path / "probe"
     source.write_text(PROBE % "\n".join(lines))
     command = [*compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{HEADER_FOLDER}"]

@@ -3,7 +3,6 @@
 
 import ctypes
 import enum
-import platform
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, good_memory, peek, poke, refused, seen
 
 from axptr_native import PAGE_SIZE, FaultReason, MappingFlags, VirtAddr, atomics, uaccess
+from axptr_native._regions import is_x86_64
 
 BYTE = ctypes.c_uint8
 own = bytearray(64)
@@ -66,14 +66,13 @@ def has_57_bits() -> bool:
         return True
 
 
-IS_X86_64 = platform.machine() in ("x86_64", "AMD64")
 ADDRESS_BITS = 57 if has_57_bits() else 48
 
 
 def is_never_canonical(address: int) -> bool:
     """Return whether this processor, an x86-64 one, cannot form the address."""
     half = 1 << (ADDRESS_BITS - 1)
-    return IS_X86_64 and half <= address < 2**64 - half
+    return is_x86_64() and half <= address < 2**64 - half
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from itertools import accumulate
 import pytest
 from helpers_batch import GOOD_PAGES, GOOD_SIZE, NOWHERE, words
 from helpers_examples import examples
-from helpers_memory import READ, READ_ONLY, Gap, gap_memory, good_memory, pattern, peek, poke
+from helpers_memory import FAR, READ, READ_ONLY, Gap, gap_memory, good_memory, pattern, peek, poke
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,11 +231,11 @@ def test_a_string_ends_at_its_zero_byte_or_is_none(length: int, start: int) -> N
         poke(start, pattern(GOOD_SIZE))
         poke(at + length, b"\0")
         text = peek(at, length)
-        for limit in (length + 1, length + 2, 2**40):
+        for limit in (length + 1, length + 2, FAR):
             assert batch.read_strings([at, start + GOOD_SIZE, at], limit) == [text, None, text], limit
         if length:
             assert batch.read_strings([at, at], length) == [None, None]
-    assert batch.read_strings([start + GOOD_SIZE - 8], 2**40) == [None]
+    assert batch.read_strings([start + GOOD_SIZE - 8], FAR) == [None]
 
 
 def test_strings_are_read_however_many_and_long_they_are() -> None:

@@ -6,7 +6,6 @@ import copy
 import ctypes
 import errno
 import pickle
-import platform
 import signal
 import sys
 import threading
@@ -30,13 +29,13 @@ from helpers_call import (
 from helpers_memory import READ, SIGNALS, WRITE, Seen, fault_of, faulted, good_memory, seen
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, access_user_memory, is_accessing_user_memory
-from axptr_native._regions import Ending, Region, ending_memory
+from axptr_native._regions import Ending, Region, ending_memory, is_x86_64
 from axptr_native.call import CallFaultError, guarded, guarded_call
 from axptr_native.uaccess import probe_read, probe_write
 
 EXECUTE = MappingFlags.EXECUTE
 
-x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86-64")
+x86_64 = pytest.mark.skipif(not is_x86_64(), reason="of x86-64")
 
 
 def test_a_call_without_a_fault_returns_what_the_function_does(callee: Any) -> None:
@@ -220,7 +219,7 @@ def test_a_fault_keeps_a_rounding_mode_that_was_set_before(callee: Any) -> None:
     finally:
         callee.fesetround(0)
     assert after == before
-    assert platform.machine() != "x86_64" or after["rounding"] == upward
+    assert not is_x86_64() or after["rounding"] == upward
 
 
 def test_a_call_that_returns_keeps_what_it_changed(callee: Any) -> None:

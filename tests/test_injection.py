@@ -31,6 +31,7 @@ from axptr_native import (
     guarded_call,
     uaccess,
 )
+from axptr_native._native import ADDRESS_MAX
 from axptr_native._regions import Ending, Region, ending_memory
 from axptr_native.check import Layout
 from axptr_native.testing import fail_usercopy
@@ -184,7 +185,7 @@ REAL = [
     Operation("UserPtr.get", lambda edge: UserPtr[LONG](edge).get()),
     Operation("get_as_str", lambda edge: UserConstPtr[ctypes.c_char](edge - 30).get_as_str()),
     Operation("check_region", lambda edge: check_region(ProcessSpace(), edge - 8, Layout(16, 8), RW)),
-    Operation("more than there is room for", lambda edge: uaccess.copy_from_user(edge - 20, 2**62)),
+    Operation("more than there is room for", lambda edge: uaccess.copy_from_user(edge - 20, ADDRESS_MAX // 4 + 1)),
 ]
 
 
@@ -214,7 +215,7 @@ def test_a_partial_copy_is_empty(at: int) -> None:
     """``partial=True`` gives the bytes before the fault, of which there are none, whatever the size."""
     with fail_usercopy() as injection:
         assert uaccess.copy_from_user(at, SIZE, partial=True) == b""
-        assert uaccess.copy_from_user(at, 2**62, partial=True) == b""
+        assert uaccess.copy_from_user(at, ADDRESS_MAX // 4 + 1, partial=True) == b""
     assert injection.calls == 2
 
 

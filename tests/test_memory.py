@@ -19,6 +19,7 @@ from helpers_memory import READ_ONLY, gap_memory, good_memory, pattern, peek, po
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, uaccess
 from axptr_native._memory import READ_WRITE
 from axptr_native._native import (
+    ADDRESS_MAX,
     FAULTS_KEPT,
     MAP_FIXED,
     MAP_POPULATE,
@@ -115,8 +116,8 @@ def test_impossible_mappings_are_refused_with_the_system_s_error(file: IO[bytes]
     assert map_at(0, PAGE_SIZE, file=file.fileno(), offset=1) == (-errno.EINVAL, untouched)
     assert map_at(0, PAGE_SIZE, file=file.fileno(), offset=2**63) == (-errno.EOVERFLOW, untouched)
     assert map_at(0, PAGE_SIZE, file=file.fileno(), offset=2**64 - PAGE_SIZE) == (-errno.EOVERFLOW, untouched)
-    assert map_at(0, 2**62) == (-errno.ENOMEM, untouched)
-    assert map_at(0, 2**64 - 1) == (-errno.ENOMEM, untouched)
+    assert map_at(0, ADDRESS_MAX // 4 * 3) == (-errno.ENOMEM, untouched)
+    assert map_at(0, ADDRESS_MAX) == (-errno.ENOMEM, untouched)
     read_end, write_end = os.pipe()
     try:
         assert map_at(0, PAGE_SIZE, file=read_end)[0] in (-errno.ENODEV, -errno.EACCES)
@@ -269,10 +270,10 @@ def test_a_record_has_every_field() -> None:
         seen = [fault.address, fault.transferred, fault.access, fault.reason, fault.signal, fault.code]
         accerr = 2
         assert seen == [region.edge, 5, WRITE, FaultReason.NOT_PERMITTED.value, signal.SIGSEGV, accerr]
-    assert lib.axp_copy_to_user(2**64 - 5, bytes(9), 9) == -errno.EFAULT
+    assert lib.axp_copy_to_user(ADDRESS_MAX - 4, bytes(9), 9) == -errno.EFAULT
     assert lib.axp_take_fault(fault) == 0
     seen = [fault.address, fault.transferred, fault.access, fault.reason, fault.signal, fault.code]
-    assert seen == [2**64 - 5, 0, WRITE, FaultReason.OUT_OF_RANGE.value, 0, 0]
+    assert seen == [ADDRESS_MAX - 4, 0, WRITE, FaultReason.OUT_OF_RANGE.value, 0, 0]
 
 
 def test_records_belong_to_their_thread() -> None:

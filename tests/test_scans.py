@@ -12,12 +12,12 @@ from functools import partial
 
 import pytest
 from helpers_examples import examples
-from helpers_memory import READ, fault_of, faulted, good_memory, pattern, poke, seen
+from helpers_memory import FAR, READ, fault_of, faulted, good_memory, pattern, poke, seen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, uaccess
-from axptr_native._native import fault_error, lib
+from axptr_native._native import ADDRESS_MAX, fault_error, lib
 from axptr_native._regions import Ending, Region, ending_memory
 
 WIDTHS = (1, 2, 4, 8)
@@ -36,9 +36,9 @@ def ended() -> Iterator[Region]:
 
 def strnlen(address: int, width: int, limit: int) -> int:
     """Return the elements before the first that is zero."""
-    count = ctypes.c_void_p(2**64 - 1)
+    count = ctypes.c_void_p(ADDRESS_MAX)
     if lib.axp_strnlen_user(address, width, limit, count):
-        assert count.value == 2**64 - 1, "a result was written although it failed"
+        assert count.value == ADDRESS_MAX, "a result was written although it failed"
         raise fault_error(limit * width)
     return count.value or 0
 
@@ -59,7 +59,7 @@ def test_a_terminator_is_found_at_every_alignment_and_block_edge(width: int, end
         for count in {size // width for size in SIZES}:
             start = ended.edge - behind - width - count * width
             poke(start, text[: count * width] + bytes(width) + b"\x01" * behind)
-            for limit in (count + 1, 2**40, count, count // 2):
+            for limit in (count + 1, FAR, count, count // 2):
                 assert strnlen(start, width, limit) == min(count, limit), (count, behind, limit)
 
 
@@ -71,7 +71,7 @@ def test_without_a_terminator_whole_elements_are_done(width: int, ending: Ending
         whole, part = divmod(good, width)
         start = region.edge - good
         poke(start, text[: whole * width] + b"\x01" * part)
-        error = fault_of(partial(strnlen, start, width, 2**40), f"{good} good bytes")
+        error = fault_of(partial(strnlen, start, width, FAR), f"{good} good bytes")
         assert seen(error) == faulted(region.edge, whole * width, ending.value, READ), good
 
 
@@ -83,9 +83,9 @@ def test_a_terminator_on_two_pages_is_found_or_faults(width: int, ended: Region)
         for count in (0, 1, 7, 8, 9, BLOCK // width, 3 * BLOCK // width + 1):
             text = elements(width, count, seed=part)
             poke(middle - part - len(text), text + bytes(width) + b"\x01")
-            assert strnlen(middle - part - len(text), width, 2**40) == count, (part, count)
+            assert strnlen(middle - part - len(text), width, FAR) == count, (part, count)
             poke(ended.edge - part - len(text), text + bytes(part))
-            error = fault_of(partial(strnlen, ended.edge - part - len(text), width, 2**40), f"{part} of {count}")
+            error = fault_of(partial(strnlen, ended.edge - part - len(text), width, FAR), f"{part} of {count}")
             assert seen(error) == faulted(ended.edge, len(text), Ending.PROTECTION.value, READ), (part, count)
 
 
@@ -183,9 +183,9 @@ def test_an_occurrence_just_before_bad_memory_is_found(ended: Region) -> None:
 
 def copy_string(own: ctypes.Array[ctypes.c_char], address: int, size: int) -> int:
     """Copy a string to one byte after the start of our buffer and return its length."""
-    length = ctypes.c_void_p(2**64 - 1)
+    length = ctypes.c_void_p(ADDRESS_MAX)
     if lib.axp_strncpy_from_user(ctypes.addressof(own) + 1, size, address, size, length):
-        assert length.value == 2**64 - 1, "a result was written although it failed"
+        assert length.value == ADDRESS_MAX, "a result was written although it failed"
         raise fault_error(size)
     return length.value or 0
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 from helpers_examples import examples
-from helpers_memory import LAST_CHARACTER, good_memory, pattern, peek, poke
+from helpers_memory import FAR, LAST_CHARACTER, good_memory, pattern, peek, poke
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -253,7 +253,7 @@ def test_strings_end_at_the_last_good_byte_or_the_limit(start: int) -> None:
     for length in (0, 1, 15, 16, 17, 100, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE):
         text, at = pattern(length), end_of(start) - length - 1
         poke(at, text + b"\0")
-        for limit in (length + 1, length + 2, 2**40):
+        for limit in (length + 1, length + 2, FAR):
             assert uaccess.strnlen_user(at, limit) == length, (length, limit)
             assert uaccess.strncpy_from_user(at, limit) == text, (length, limit)
         assert uaccess.strnlen_user(at, length) == length, length
@@ -271,7 +271,7 @@ def test_a_needle_is_found_wherever_it_lies(start: int) -> None:
             poke(start, bytes(4 * PAGE_SIZE))
             poke(end_of(start) - len(needle), needle)
             poke(start + max(at, 0), needle)
-            for size in (4 * PAGE_SIZE, 4 * PAGE_SIZE + 1, 2**40):
+            for size in (4 * PAGE_SIZE, 4 * PAGE_SIZE + 1, FAR):
                 assert uaccess.find_in_user(start, size, needle) == max(at, 0), (len(needle), at, size)
             short = max(at, 0) + len(needle) - 1
             assert uaccess.find_in_user(start, short, needle) is None, (len(needle), at)
@@ -332,7 +332,7 @@ def test_zero_checks_see_every_byte(start: int) -> None:
         poke(at - 1, b"\0")
         poke(at + size, b"\0")
     poke(end_of(start) - 1, b"\1")
-    assert uaccess.check_zeroed_user(start, 2**40) is False, "a byte before the edge decides"
+    assert uaccess.check_zeroed_user(start, FAR) is False, "a byte before the edge decides"
 
 
 def test_no_byte_of_a_span_is_overlooked(start: int) -> None:

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+"""Build the library for another processor and run the test-suite there: ``foreign.py arm64 [pytest's arguments]``.
+
+A Python of that processor and a compiler for it come from Debian, through the machine's own apt sources, and are
+unpacked into a folder: nothing is installed.  That folder is the root of what runs, in namespaces of its own, where the
+kernel hands the processor's programs to qemu; nothing is left of those afterwards.  A processor whose programs this
+machine runs itself needs no qemu.
+
+What is missing here is printed, and the rest skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "axptr-native" / "foreign"
+
+SUITE = "trixie"
+"""The release of Debian that has all of them."""
+
+PYTHON = "3.13"
+"""What that release has."""
+
+FOREIGN = ("python3", "python3-numpy")
+NATIVE = ("cmake", "coreutils", "dash", "ninja-build", "procps", "python3-hypothesis")
+"""Packages of the other processor, and of this one, which is faster."""
+
+PIP = (sys.executable, "-m", "pip", "install", "-qq")
+
+TOOLS = ("apt-get", "chroot", "dpkg", "dpkg-deb", "mount", "unshare")
+
+
+class Processor(NamedTuple):
+    """What the world calls a processor."""
+
+    triplet: str
+    compiler: str
+    machine: str
+    qemu: str | None
+
+    @property
+    def package(self) -> str:
+        """The cross compiler's."""
+        return f"gcc-{self.compiler.replace('_', '-')}"
+
+
+def processor(triplet: str, machine: str, qemu: str | None, compiler: str | None = None) -> Processor:
+    """Return a processor whose compiler is mostly named as its libraries are."""
+    return Processor(triplet, compiler or triplet, machine, qemu)
+
+
+PROCESSORS = {
+    "i386": processor("i386-linux-gnu", "i686", None, "i686-linux-gnu"),
+    "arm64": processor("aarch64-linux-gnu", "aarch64", "aarch64"),
+    "armhf": processor("arm-linux-gnueabihf", "armv7l", "arm"),
+    "riscv64": processor("riscv64-linux-gnu", "riscv64", "riscv64"),
+    "ppc64el": processor("powerpc64le-linux-gnu", "ppc64le", "ppc64le"),
+    "s390x": processor("s390x-linux-gnu", "s390x", "s390x"),
+}
+"""By Debian's names."""
+
+INSIDE = """
+set -eu
+mount -t proc proc "$root/proc"
+if test -n "$rule"; then
+    mount -t binfmt_misc binfmt_misc "$root/proc/sys/fs/binfmt_misc"
+    printf %s "$rule" > "$root/proc/sys/fs/binfmt_misc/register"
+fi
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount --bind "$project" "$root/project"
+mount --bind "$site" "$root/site"
+exec chroot "$root" /usr/bin/env -i HOME=/tmp LANG=C.UTF-8 PATH=/usr/bin PYTHONPYCACHEPREFIX=/var/cache/python \
+    QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
+"""
+
+COMMANDS = """
+cmake -S /project -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXPTR_WERROR=ON \\
+    -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR={machine} -DCMAKE_C_COMPILER={compiler}-gcc > /tmp/cmake.log \\
+    || {{ cat /tmp/cmake.log; exit 1; }}
+cmake --build /tmp/build
+cmake --install /tmp/build --prefix /site > /dev/null
+cd /project
+python3 -c 'import platform; print(platform.python_version(), platform.machine(), *platform.libc_ver())'
+status=0  # the shell goes on, as the first process of its namespace, to see orphans end
+python3 -m pytest -p no:cacheprovider "$@" || status=$?
+exit $status
+"""
+
+
+class SkipError(Exception):
+    """What this machine has not got, in a sentence."""
+
+
+def run(command: Sequence[str | Path], obstacle: str) -> str:
+    """Return what a program prints; if it fails, it could not be done for that reason."""
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode != 0:
+        last = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-1:]
+        raise SkipError(f"{obstacle}: {''.join(last) or done.returncode}")
+    return done.stdout
+
+
+def mirror() -> str:
+    """Return where this machine gets Debian's packages."""
+    targets = run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(ORIGIN) $(COMPONENT) $(REPO_URI) $(CODENAME)",
+            "Created-By: Packages",
+        ],
+        "apt cannot list its sources",
+    )
+    for line in targets.splitlines():
+        origin, component, address, codename = [*line.split(" "), "", "", ""][:4]
+        if (origin, component) == ("Debian", "main") and "-" not in codename:
+            return address
+    raise SkipError("no apt source of this machine is Debian's main archive")
+
+
+def configure_apt(folder: Path, architectures: Sequence[str]) -> Path:
+    """Give apt a state of its own, in which nothing is installed, and return its configuration."""
+    for name in ("lists/partial", "archives/partial"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "status").touch()
+    sources = folder / "sources.list"
+    sources.write_text(f"deb {mirror()} {SUITE} main\n")
+    settings = {
+        "Dir::State::lists": folder / "lists",
+        "Dir::State::status": folder / "status",
+        "Dir::Cache": folder,
+        "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "APT::Architecture": architectures[0],
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Debug::NoLocking": "true",
+    }
+    names = "".join(f'"{name}";' for name in architectures)
+    lines = [f'{name} "{value}";' for name, value in settings.items()]
+    configuration = folder / "apt.conf"
+    configuration.write_text("\n".join([*lines, f"APT::Architectures {{{names}}};", ""]))
+    return configuration
+
+
+def unpack(packages: Sequence[str], architectures: Sequence[str], made: Path) -> None:
+    """Fetch Debian packages and what they depend on, and unpack them all into a new folder."""
+    with tempfile.TemporaryDirectory(dir=made.parent) as temporary:
+        folder = Path(temporary)
+        apt = ["env", f"APT_CONFIG={configure_apt(folder, architectures)}", "apt-get", "-qq"]
+        run([*apt, "update"], f"the package lists of {SUITE} cannot be fetched")
+        run([*apt, "install", "--yes", "--download-only", *packages], "the packages cannot be fetched")
+        for name in ("bin", "lib", "lib64", "sbin"):
+            (made / "usr" / name).mkdir(parents=True)
+            (made / name).symlink_to(f"usr/{name}")
+        for archive in sorted((folder / "archives").glob("*.deb")):
+            run(["dpkg-deb", "--extract", archive, made], f"{archive.name} cannot be unpacked")
+
+
+@contextlib.contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill, which gets its name when it is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / "made"
+        made.mkdir()
+        yield made
+        made.rename(folder)
+
+
+def own_architecture() -> str:
+    """Return Debian's name of this machine's processor."""
+    return run(["dpkg", "--print-architecture"], "dpkg does not run").strip()
+
+
+def emulator(kind: Processor) -> Path:
+    """Return qemu for a processor: it is linked statically, so that it runs beside any root."""
+    home = CACHE / "qemu"
+    if not home.exists():
+        print("fetching qemu ...", flush=True)
+        with making(home) as made:
+            unpack(["qemu-user"], [own_architecture()], made)
+    return home / "usr" / "bin" / f"qemu-{kind.qemu}"
+
+
+def root_of(name: str, kind: Processor) -> Path:
+    """Return the folder that holds a processor's Python and the compiler for it."""
+    root = CACHE / name
+    if not root.exists():
+        print(f"fetching Python for {name} and its compiler ...", flush=True)
+        packages = [f"{package}:{name}" for package in FOREIGN] + [kind.package, f"libc6-dev-{name}-cross", *NATIVE]
+        with making(root) as made:
+            unpack(packages, [own_architecture(), name], made)
+            complete(made, kind)
+    return root
+
+
+def complete(root: Path, kind: Processor) -> None:
+    """Do what the packages' scripts would have done, as far as it is needed."""
+    for name in ("dev", "proc", "project", "site", "tmp", "var/cache/python"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    links = {root / "usr" / "bin" / name: f"{kind.compiler}-{name}" for name in ("gcc", "nm", "objdump")}
+    links |= {root / "usr" / "bin" / "cc": "gcc", root / "usr" / "bin" / "python": "python3"}
+    for name in ("blas", "lapack"):
+        links[root / "usr" / "lib" / kind.triplet / f"lib{name}.so.3"] = f"{name}/lib{name}.so.3"
+    for link, target in links.items():
+        link.symlink_to(target)
+    packages = root / "usr" / "local" / "lib" / f"python{PYTHON}" / "dist-packages"
+    packages.mkdir(parents=True)
+    (packages / "site.pth").write_text("/site\n")
+    install_tests(packages)
+
+
+def binfmt_rule(program: Path, interpreter: Path) -> str:
+    """Return what tells the kernel to run whatever has a header like that program's by an interpreter."""
+    header = bytearray(program.read_bytes()[:20])
+    mask = bytearray(b"\xff" * 20)
+    mask[7] = mask[8] = 0  # who made it
+    mask[16 if header[5] == 1 else 17] = 0xFE  # at a fixed place or anywhere
+    header = bytearray(byte & kept for byte, kept in zip(header, mask, strict=True))
+    encoded = ["".join(f"\\x{byte:02x}" for byte in part) for part in (header, mask)]
+    return f":{interpreter.name}:M::{encoded[0]}:{encoded[1]}:{interpreter}:F"
+
+
+def install_tests(packages: Path) -> None:
+    """Install what the tests need and has no machine code."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        group = tomllib.load(file)["dependency-groups"]["test"]
+    needed = [name for name in group if name != "hypothesis"]  # which has some, and is Debian's
+    options = ["--python-version", PYTHON, "--only-binary=:all:", "--platform", "any", "--target", str(packages)]
+    run([*PIP, *options, *needed], "pip cannot install what the tests need")
+
+
+def test(name: str, arguments: Sequence[str]) -> int:
+    """Build and test, and return the exit status."""
+    kind = PROCESSORS[name]
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise SkipError(f"{missing[0]} not found")
+    root = root_of(name, kind)
+    rule = binfmt_rule(root / "usr" / "bin" / f"python{PYTHON}", emulator(kind)) if kind.qemu else ""
+    with tempfile.TemporaryDirectory() as site:
+        pure = ["--no-deps", "--no-build-isolation", "--config-settings=wheel.cmake=false", "--target", site]
+        subprocess.run([*PIP, *pure, str(ROOT)], check=True)
+        variables = {
+            "root": str(root),
+            "rule": rule,
+            "project": str(ROOT),
+            "site": site,
+            "commands": COMMANDS.format(machine=kind.machine, compiler=kind.compiler),
+        }
+        own = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]
+        run([*own, "true"], "namespaces are not to be had")
+        return subprocess.run(
+            [*own, "sh", "-c", INSIDE, "sh", *arguments], env=os.environ | variables, check=False
+        ).returncode
+
+
+def main() -> int:
+    """Run what can be run and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("processor", choices=PROCESSORS)
+    options, arguments = parser.parse_known_args()
+    try:
+        return test(options.processor, arguments or ["-n", "auto"])
+    except SkipError as reason:
+        print(f"skipped: {options.processor}: {reason}")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
