@@ -40,4 +40,24 @@ static inline void axp_go_on_by_calling(CONTEXT *context, void (*function)(void 
     context->Rcx = (DWORD64)(uintptr_t)argument;
 }
 
+/* What of the floating-point state a function must leave as it was: control, exceptions, and that the x87's
+ * registers are free. */
+typedef struct axp_float_state {
+    uint32_t x87[7];
+    uint32_t mxcsr;
+} axp_float_state;
+
+/* The C library's fegetenv() has no notion of the registers. */
+static inline void axp_save_floats(axp_float_state *state)
+{
+    __asm__ volatile("fnstenv %0\n\tfldenv %0" : "+m"(state->x87)); /* fnstenv has masked every exception */
+    __asm__ volatile("stmxcsr %0" : "=m"(state->mxcsr));
+}
+
+static inline void axp_restore_floats(const axp_float_state *state)
+{
+    __asm__ volatile("fldenv %0" : : "m"(state->x87));
+    __asm__ volatile("ldmxcsr %0" : : "m"(state->mxcsr));
+}
+
 #endif

@@ -12,7 +12,6 @@ import ctypes
 import json
 import mmap
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -93,20 +92,6 @@ CRASHING = "import ctypes, faulthandler, os, signal, sys, threading, time\nfrom 
 def ends(code: str, returncode: int, tmp_path: Path, *arguments: object) -> Outcome:
     """Run code that is to crash, or not, in a child, and assert how it ended."""
     return check(run(CRASHING + code, *arguments, cwd=tmp_path, timeout=HANG), returncode)
-
-
-def compile_hostile(folder: Path) -> Path:
-    """Compile what is in tests/native and return the library; skip where there is no compiler."""
-    import pytest  # here, so that a child does not pay for it
-
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("there is no C compiler: cc, gcc or clang")
-    library = folder / "libhostile.so"
-    sources = sorted(map(str, (Path(__file__).parent / "native").glob("*.c")))
-    command = [compiler, "-O1", "-w", "-shared", "-fPIC", "-pthread", "-o", str(library), *sources, "-lm"]
-    subprocess.run(command, check=True, timeout=60)
-    return library
 
 
 # ---- In the child. ----

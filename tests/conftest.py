@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
-from helpers_call import compile_callee
+from helpers_compiled import compile_library
 from helpers_memory import good_memory, pattern, poke, require, tells_protection
 from helpers_platform import NOT_HERE, PAGER
 from helpers_space import PAGED, Disk, spaced
@@ -83,13 +82,13 @@ def disk(space: AddrSpace) -> Disk:
 @pytest.fixture(scope="session")
 def hostile_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of what is in ``native``, compiled."""
-    return compile_hostile(tmp_path_factory.mktemp("native"))
+    return compile_library("hostile", tmp_path_factory.mktemp("native"))
 
 
 @pytest.fixture(scope="session")
 def callee_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of ``native/callee.c``, compiled."""
-    return compile_callee(tmp_path_factory.mktemp("callee"))
+    return compile_library("callee", tmp_path_factory.mktemp("callee"))
 
 
 @pytest.fixture

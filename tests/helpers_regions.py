@@ -12,6 +12,7 @@ from helpers_platform import c_library
 from axptr_native._regions import ENDINGS, Ending
 from axptr_native.testing import (
     Region,
+    SweepKind,
     guard_page_after,
     guard_page_before,
     hole,
@@ -32,8 +33,12 @@ ENDED: dict[str, Maker] = {
 }
 """Those whose data ends at the edge."""
 
+KINDS = tuple(SweepKind)
+"""Those that sweeps can make here."""
+
 if Ending.END_OF_FILE not in ENDINGS:
     del ENDED["truncated_file"]
+    KINDS = tuple(kind for kind in KINDS if kind is not SweepKind.TRUNCATED_FILE)
 
 MAKERS: dict[str, Maker] = {
     **ENDED,

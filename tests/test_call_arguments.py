@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 from child import address_of
 from helpers_call import Converter, Standing, fault_of_call, stub
-from helpers_memory import fault_of, poke
+from helpers_memory import LAST_CHARACTER, fault_of, poke
 from helpers_platform import c_library
 
 from axptr_native._regions import Region
@@ -136,7 +136,7 @@ def test_floats_are_counted_whoever_made_them(make: Callable[[float], Any]) -> N
 SAME: dict[str, tuple[Any, list[Any]]] = {
     "bool": (ctypes.c_bool, [True, False, 1, 0, "yes", ""]),
     "char": (ctypes.c_char, [b"x", b"\xff", 200, bytearray(b"z")]),
-    "wchar": (ctypes.c_wchar, ["x", "\u20ac", "\U0001f600"]),
+    "wchar": (ctypes.c_wchar, ["x", "\u20ac", LAST_CHARACTER]),
     "int8": (ctypes.c_int8, [-1]),
     "uint8": (ctypes.c_uint8, [255]),
     "int16": (ctypes.c_int16, [-1]),
@@ -338,8 +338,9 @@ def test_a_wide_text_is_read_by_a_guarded_access(callee: Any, region: Region) ->
     """The same of a c_wchar_p."""
     callee.same_pointer.restype = c_wchar_p
     assert guarded_call(callee.same_pointer, "") == ""
-    poke(region.edge - 8, "ab".encode("utf-32-le"))
-    for address in (region.edge, region.edge - 8):
+    text = "ab".encode("utf-16-le" if ctypes.sizeof(ctypes.c_wchar) == 2 else "utf-32-le")
+    poke(region.edge - len(text), text)
+    for address in (region.edge, region.edge - len(text)):
         error = fault_of(partial(guarded_call, callee.same_pointer, address), "bad text")
         assert error.address == region.edge
 

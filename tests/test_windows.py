@@ -113,7 +113,7 @@ def test_a_called_function_that_faults_is_named(code: Any) -> None:
 
 def test_floats_are_passed_in_either_kind_of_register() -> None:
     """A place of an argument is a word's or a float's, and the first four of each kind arrive, and those behind."""
-    pow_of, printed = c_library().pow, ctypes.CDLL("msvcrt").sprintf
+    pow_of, printed = c_library().pow, c_library().sprintf
     pow_of.restype = ctypes.c_double
     assert guarded_call(pow_of, ctypes.c_double(2), ctypes.c_double(10)) == 1024
     scaled = c_library().ldexp
