@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from ctypes import c_void_p
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,9 +33,20 @@ def map_memory(
 ) -> int:
     """Map ``size`` bytes, of a file if there is one, and return where."""
     address = c_void_p()
+    if file >= 0:
+        file = _system_file(file)
     # Populating may have to wait for a disk.
     check_status(lib_dropping_gil.axp_map(start, size, flags, options, file, offset, address))
     return address.value or 0
+
+
+def _system_file(descriptor: int) -> int:
+    """Return what the system calls a file; in Windows a descriptor is only its C library's."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        return msvcrt.get_osfhandle(descriptor)
+    return descriptor
 
 
 def reserve_memory(size: int, *, start: int = 0) -> int:

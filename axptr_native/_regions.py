@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import mmap
 import platform
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +44,10 @@ class Ending(enum.Enum):
     END_OF_FILE = FaultReason.BEYOND_END
 
 
+ENDINGS = tuple(ending for ending in Ending if ending is not Ending.END_OF_FILE or sys.platform != "win32")
+"""Those that this system has: in Windows a mapping goes no further than its file, which cannot be cut meanwhile."""
+
+
 class Region(NamedTuple):
     """Good bytes from ``start`` up to ``edge``, and bad ones from there to ``end``."""
 
@@ -62,6 +68,9 @@ def ending_memory(
     """Give ``good`` bytes of zeros followed by ``bad`` bytes that fault, and ``before`` of them, all whole pages.
 
     ``flags`` is what the good pages allow; those before them allow nothing, whatever the ending.
+
+    Raises:
+        OSError: ENOTSUP for an ending that the system has not.
     """
     reserved = _reserve(before + good + bad)
     start, size = reserved + before, good + bad
@@ -70,13 +79,23 @@ def ending_memory(
             with tempfile.TemporaryFile() as file:
                 file.truncate(good)
                 map_memory(size, flags, start=start, options=MAP_FIXED | MAP_SHARED, file=file.fileno())
-        elif good:
+        elif ending is Ending.HOLE:
+            _cut(reserved, before + good, bad)
+        if good and ending is not Ending.END_OF_FILE:
             protect_memory(start, good, flags)
-        if ending is Ending.HOLE:
-            unmap_memory(start + good, bad)
         yield Region(start, start + good, start + size)
     finally:
         unmap_memory(reserved, before + size)
+
+
+def _cut(reserved: int, kept: int, cut: int) -> None:
+    """Unmap the end of a reservation, or reserve the rest anew, where one is only unmapped as a whole."""
+    if sys.platform != "win32":
+        unmap_memory(reserved + kept, cut)
+        return
+    unmap_memory(reserved, kept + cut)
+    if kept:
+        map_memory(kept, NO_ACCESS, start=reserved, options=MAP_FIXED)
 
 
 def _reserve(size: int) -> int:
@@ -86,7 +105,7 @@ def _reserve(size: int) -> int:
     """
     chosen = random.SystemRandom()  # not the global one, which tests seed alike in every process
     for _ in range(_TRIES):
-        hint = chosen.randrange(*EMPTY, PAGE_SIZE)
+        hint = chosen.randrange(*EMPTY, mmap.ALLOCATIONGRANULARITY)
         start = map_memory(size, NO_ACCESS, start=hint)
         if start == hint:
             return start

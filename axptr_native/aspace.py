@@ -109,7 +109,8 @@ class AddrSpace(Mapping):
             The addresses.
 
         Raises:
-            OSError: As ``map_alloc``, and the system's own (EACCES, ENODEV ...).  Nothing was changed.
+            OSError: As ``map_alloc``, and the system's own (EACCES, ENODEV ...); on Windows, which maps no file over
+                addresses that are reserved, ENOTSUP.  Nothing was changed.
             ValueError: The space is closed.
         """
         offset = index(offset)
@@ -156,7 +157,7 @@ class AddrSpace(Mapping):
             The addresses.
 
         Raises:
-            OSError: As ``map_alloc``.  Nothing was changed.
+            OSError: As ``map_alloc``; ENOTSUP on Windows, as for a file.  Nothing was changed.
             TypeError: The pager, or ``write_back``, cannot be called.
             ValueError: The space is closed.
         """

@@ -80,7 +80,8 @@ class FaultError(UserMemoryError):
         transferred: Bytes done before it, exact. 0 for a single load, store or atomic, which is done or not done.
         size: Bytes that were asked for, or None where that is not known.
         reason: Why.
-        signal: The signal that the system raised, or None when the access was refused before touching memory.
+        signal: The signal that the system raised, or None when the access was refused before touching memory.  On
+            Windows, which raises an exception instead, it is SIGSEGV whatever the reason.
     """
 
     # Made after every fault, so: slots, and no words before somebody wants to read them.

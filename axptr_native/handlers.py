@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SignalHandler", "SignalStatus", "access_user_memory", "install", "is_accessing_user_memory", "status"]
 
-_HANDLED = (signals.SIGSEGV, signals.SIGBUS)
+# Windows has no signals: its access violations are what its C library calls SIGSEGV.
+_HANDLED = tuple(signals.Signals[name] for name in ("SIGSEGV", "SIGBUS") if name in signals.Signals.__members__)
 
 _ACTIONS = {0: "default action", 1: "ignored"}
 
@@ -89,7 +90,11 @@ def install() -> dict[signals.Signals, SignalStatus]:
 
 
 def status() -> dict[signals.Signals, SignalStatus]:
-    """Return, for SIGSEGV and SIGBUS, who handles it.  Changes nothing."""
+    """Return, for SIGSEGV and SIGBUS, who handles it.  Changes nothing.
+
+    On Windows for SIGSEGV alone, which stands for every exception that is a fault; of handlers it tells only whether
+    ours is there, first for all that is known.
+    """
     return {signal: SignalStatus(signal, _handlers(signal)) for signal in _HANDLED}
 
 

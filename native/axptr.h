@@ -4,7 +4,7 @@
  *
  * The caller is the kernel; "user memory" is any address that it does not trust.  A hardware fault
  * (SIGSEGV, SIGBUS) during one of these calls, inside the user span that was named, becomes -EFAULT.
- * A fault anywhere else goes to whoever handled the signal before us.
+ * A fault anywhere else goes to whoever handled the signal before us.  On Windows these are exceptions.
  *
  * Rules of every function:
  *
@@ -63,8 +63,8 @@ typedef struct axp_fault {
     uint64_t transferred; /* bytes done before it, exact; 0 for a load, a store or an atomic */
     uint32_t access;      /* AXP_READ or AXP_WRITE */
     uint32_t reason;      /* AXP_NOT_MAPPED ... */
-    int32_t signal;       /* SIGSEGV or SIGBUS; 0 if refused before anything was touched */
-    int32_t code;         /* the signal's si_code */
+    int32_t signal;       /* SIGSEGV or SIGBUS; 0 if refused before anything was touched.  Windows: SIGSEGV */
+    int32_t code;         /* the signal's si_code.  Windows: the exception's code */
 } axp_fault;
 
 /* The version of this header that the library was compiled with. */
@@ -351,7 +351,13 @@ AXP_API int axp_hold_injection(uint32_t held);
 
 AXP_API size_t axp_page_size(void);
 
-/* Maps size bytes of a file (of zeros if file is -1) from offset on. */
+/*
+ * Maps size bytes of a file (of zeros if file is -1) from offset on.
+ *
+ * On Windows file is a handle, whose upper half is always empty, and -ENOTSUP is what cannot be done there:
+ * to give back a part of what was mapped as a whole, and to map a file in place of something else, past its
+ * end, or from an offset that is not a multiple of 64 KiB.
+ */
 AXP_API int axp_map(uintptr_t start, size_t size, uint32_t protection, uint32_t options, int file,
                     uint64_t offset, uintptr_t *start_out);
 AXP_API int axp_protect(uintptr_t start, size_t size, uint32_t protection);

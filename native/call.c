@@ -2,6 +2,7 @@
 /* call.c: calling foreign functions, of which only ctypes knows what they take. */
 #include <errno.h>
 
+#include "call_convention.h"
 #include "guard.h"
 #include "instruction.h"
 
@@ -19,27 +20,7 @@
 
 enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
-/*
- * How many floats can be passed: as many as have registers of their own, whose use does not depend on the
- * words beside them, or, on i386, all, which lie among the words.
- */
-#if (defined(__x86_64__) && !defined(__ILP32__) && !defined(_WIN32))                             \
-    || (defined(__aarch64__) && !defined(_WIN32)) || defined(__i386__) || defined(__ARM_PCS_VFP) \
-    || defined(__riscv_float_abi_double) || (defined(__powerpc64__) && _CALL_ELF == 2)
-enum { FLOATS_PASSED = FLOAT_COUNT };
-#elif defined(__s390x__)
-enum { FLOATS_PASSED = 4 };
-#else
-enum { FLOATS_PASSED = 0 };
-#endif
-
-/* Dots behind the parameters tell a variadic function of x86-64 that floats may have come.  On arm they would
- * move floats, the result as well, to where others look for words. */
-#if defined(__ARM_PCS_VFP)
-#define FUNCTION_OF(type) type (*)(PARAMETERS)
-#else
-#define FUNCTION_OF(type) type (*)(PARAMETERS, ...)
-#endif
+#define FUNCTION_OF(type) type (*)(PARAMETERS AXP_DOTS)
 
 typedef struct call_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
@@ -91,14 +72,16 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     static __attribute__((no_sanitize("undefined"))) void run_##name(axp_attempt *attempt)                   \
     {                                                                                                        \
         call_attempt *call = (call_attempt *)attempt;                                                        \
-        __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))attempt->call->function;                 \
+        uintptr_t address = attempt->call->function;                                                         \
+        __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))AXP_ENTRY_OF(address);                   \
         const uint64_t *w = call->words;                                                                     \
         const double *f = call->floats;                                                                      \
                                                                                                              \
         errno = call->error;                                                                                 \
         call->result.member =                                                                                \
-            function(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], \
-                     w[14], w[15], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]);                          \
+            AXP_INVOKE(function(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11],    \
+                                w[12], w[13], w[14], w[15], f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]), \
+                       address);                                                                             \
         call->error = errno;                                                                                 \
     }                                                                                                        \
     static type call_##name(uint64_t described, PARAMETERS)                                                  \
@@ -128,7 +111,7 @@ int axp_caller_of(uint32_t result, axp_caller *caller_out)
     *caller_out = (axp_caller){
         .address = callers[result],
         .arguments = WORD_COUNT,
-        .floats = FLOATS_PASSED,
+        .floats = AXP_FLOATS_PASSED,
     };
     return 0;
 }

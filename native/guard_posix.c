@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "action_posix.h"
+#include "attempt.h"
 #include "context.h"
 #include "guard.h"
 #include "handlers_posix.h"
@@ -78,24 +79,6 @@ static inline uintptr_t mark_of(const guard_frame *frame)
 
 /* ---- Inside the handler: no locks, no allocation, no stdio, and errno as it was. ---- */
 
-static int is_in_span(const axp_span *span, uintptr_t address, uint32_t access)
-{
-    uintptr_t first, last;
-
-    /* A write cannot be the fault of what is read; it is one of our own buffer, in the same page. */
-    if (span->size == 0 || (span->access == AXP_READ && access == AXP_WRITE))
-        return 0;
-    first = axp_reported_address(span->start);
-    last = axp_reported_address(span->start + (span->size - 1));
-    return axp_page_start(address) >= axp_page_start(first)
-           && (last < first || axp_page_start(address) <= axp_page_start(last));
-}
-
-static int leaves_canonical(const axp_span *span)
-{
-    return span->size != 0 && axp_leaves_canonical(span->start, span->start + (span->size - 1));
-}
-
 static uint32_t reason_of(const siginfo_t *info, const ucontext_t *context)
 {
     if (axp_is_not_canonical(info, context))
@@ -121,36 +104,6 @@ static uint32_t reason_of(const siginfo_t *info, const ucontext_t *context)
 #endif
 }
 
-/* The span that the fault lies in, or NULL.  The flag "an attempt is open" alone would also take the faults
- * of a signal handler that interrupted the attempt. */
-static const axp_span *span_of_fault(const axp_attempt *attempt, const siginfo_t *info,
-                                     const ucontext_t *context, uint32_t reason)
-{
-    uintptr_t address = (uintptr_t)info->si_addr;
-    uint32_t access = axp_access_of_fault(context, address);
-
-    if (reason != AXP_NOT_CANONICAL) {
-        if (is_in_span(&attempt->span, address, access))
-            return &attempt->span;
-        if (is_in_span(&attempt->other, address, access))
-            return &attempt->other;
-    }
-    if (!axp_hides_address(info, context))
-        return NULL;
-    if (leaves_canonical(&attempt->span))
-        return &attempt->span;
-    return leaves_canonical(&attempt->other) ? &attempt->other : NULL;
-}
-
-/* Python code that a foreign function calls must not be left by siglongjmp, whether it runs or has itself
- * called what faulted: what it holds is the interpreter's. */
-static int is_in_interpreter(const axp_call *call)
-{
-    if (call->entries != 0 && *(const int *)call->entries != call->entered)
-        return 1;
-    return call->running != 0 && ((uintptr_t (*)(void))call->running)() == call->interpreter;
-}
-
 /* What a fault of an attempt was, or 0 if it is not the attempt's. */
 static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const ucontext_t *context)
 {
@@ -159,17 +112,18 @@ static int describe_fault(axp_attempt *attempt, const siginfo_t *info, const uco
     uint32_t access = axp_access_of_fault(context, address);
 
     if (attempt->call == NULL) {
-        const axp_span *span = span_of_fault(attempt, info, context, reason);
-        uintptr_t page = axp_page_start(address); /* more than the page not every processor tells */
+        const axp_span *span = NULL;
 
+        if (reason != AXP_NOT_CANONICAL)
+            span = axp_span_at(attempt, address, access);
+        if (span == NULL && axp_hides_address(info, context))
+            span = axp_span_off_canonical(attempt);
         if (span == NULL)
             return 0;
-        address = span->start + (span == &attempt->span ? attempt->done : 0);
-        if (reason != AXP_NOT_CANONICAL && page > axp_reported_address(address))
-            address += page - axp_reported_address(address);
+        address = axp_first_bad_byte(attempt, span, reason == AXP_NOT_CANONICAL ? 0 : address);
         access = span->access;
     } else {
-        if (is_in_interpreter(attempt->call))
+        if (axp_is_in_interpreter(attempt->call))
             return 0;
         attempt->call->instruction = axp_instruction(context);
     }

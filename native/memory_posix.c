@@ -6,6 +6,7 @@
 
 #include "guard.h"
 #include "page.h"
+#include "populate.h"
 
 size_t axp_page_bytes = 4096;
 
@@ -65,39 +66,6 @@ int axp_unmap(uintptr_t start, size_t size)
     return munmap((void *)start, size) == 0 ? 0 : -errno;
 }
 
-/* What a fault would have been to madvise. */
-static int errno_of(uint32_t reason)
-{
-    switch (reason) {
-    case AXP_NOT_MAPPED:
-    case AXP_NOT_CANONICAL:
-        return ENOMEM;
-    case AXP_NOT_PERMITTED:
-        return EINVAL;
-    default:
-        return EFAULT;
-    }
-}
-
-/* By hand, for systems that cannot be asked: the first byte of each page is tried, and the first bad one for
- * its reason. */
-static int populate_by_touch(uintptr_t start, size_t size, uint32_t access)
-{
-    const uint8_t nothing = 0;
-    uint8_t seen;
-    size_t accessible;
-    axp_fault fault;
-    int result = access == AXP_WRITE ? axp_probe_write(start, size, &accessible)
-                                     : axp_probe_read(start, size, &accessible);
-
-    if (result == 0 && accessible < size)
-        result = access == AXP_WRITE ? axp_atomic_fetch_or(start + accessible, 1, &nothing, &seen)
-                                     : axp_load(start + accessible, 1, &seen);
-    if (result == -EFAULT && axp_take_fault(&fault) == 0)
-        return -errno_of(fault.reason);
-    return result;
-}
-
 #if defined(MADV_POPULATE_READ)
 /* An emulator of a processor takes every advice for followed, also one that no system knows. */
 static int follows_advice(void)
@@ -127,7 +95,7 @@ int axp_populate(uintptr_t start, size_t size, uint32_t access)
             return -errno;
     }
 #endif
-    return populate_by_touch(start, size, access);
+    return axp_populate_by_touch(start, size, access);
 }
 
 int axp_prefer_large_pages(uintptr_t start, size_t size)

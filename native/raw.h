@@ -179,7 +179,21 @@ static inline uintptr_t axp_raw_find_byte(uintptr_t from, uint8_t byte, size_t s
 
 static inline uintptr_t axp_raw_find(uintptr_t from, size_t size, const void *needle, size_t needle_size)
 {
+#if defined(AXP_HAVE_MEMMEM)
     return (uintptr_t)memmem((const void *)from, size, needle, needle_size);
+#else
+    if (needle_size == 0)
+        return from;
+    while (size >= needle_size) {
+        uintptr_t found = axp_raw_find_byte(from, *(const uint8_t *)needle, size - needle_size + 1);
+
+        if (found == 0 || memcmp((const void *)found, needle, needle_size) == 0)
+            return found;
+        size -= found + 1 - from;
+        from = found + 1;
+    }
+    return 0;
+#endif
 }
 
 #endif

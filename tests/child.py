@@ -12,8 +12,6 @@ import ctypes
 import json
 import mmap
 import os
-import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -101,24 +99,12 @@ def ends(code: str, returncode: int, tmp_path: Path, *arguments: object) -> Outc
     return check(run(CRASHING + code, *arguments, cwd=tmp_path, timeout=HANG), returncode)
 
 
-def compile_hostile(folder: Path) -> Path:
-    """Compile what is in tests/native and return the library; skip where there is no compiler."""
-    import pytest  # here, so that a child does not pay for it
-
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("there is no C compiler: cc, gcc or clang")
-    library = folder / "libhostile.so"
-    sources = sorted(map(str, (Path(__file__).parent / "native").glob("*.c")))
-    command = [compiler, "-O1", "-w", "-shared", "-fPIC", "-pthread", "-o", str(library), *sources, "-lm"]
-    subprocess.run(command, check=True, timeout=LONG)
-    return library
-
-
 # ---- In the child. ----
 
 
 def no_core_dump() -> None:
+    import resource  # which not every system has
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -2,16 +2,16 @@
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
-from helpers_call import compile_callee
-from helpers_memory import good_memory, pattern, poke, tells_protection
-from helpers_platform import NOT_HERE
+from helpers_compiled import compile_library
+from helpers_memory import good_memory, pattern, poke, require, tells_protection
+from helpers_platform import NOT_HERE, PAGER
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
@@ -42,6 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def ending(request: pytest.FixtureRequest) -> Ending:
     """Each way in which memory can end, as far as a fault there tells its reason."""
     value: Ending = request.param
+    require(value)
     if value is Ending.PROTECTION and not tells_protection():
         pytest.skip("ppc64le under an emulator: a fault of a protected page is told as that of an unmapped one")
     return value
@@ -72,6 +73,8 @@ def space() -> Iterator[AddrSpace]:
 @pytest.fixture
 def disk(space: AddrSpace) -> Disk:
     """A disk of six pages of PAGED, mapped at the start of the space."""
+    if sys.platform == "win32":
+        pytest.skip(PAGER)
     made = Disk(PAGED)
     made.map(space)
     return made
@@ -80,13 +83,13 @@ def disk(space: AddrSpace) -> Disk:
 @pytest.fixture(scope="session")
 def hostile_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of what is in ``native``, compiled."""
-    return compile_hostile(tmp_path_factory.mktemp("native"))
+    return compile_library("hostile", tmp_path_factory.mktemp("native"))
 
 
 @pytest.fixture(scope="session")
 def callee_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of ``native/callee.c``, compiled."""
-    return compile_callee(tmp_path_factory.mktemp("callee"))
+    return compile_library("callee", tmp_path_factory.mktemp("callee"))
 
 
 @pytest.fixture

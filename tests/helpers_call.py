@@ -3,17 +3,16 @@
 
 import contextlib
 import ctypes
-import shutil
-import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from child import LONG
+from helpers_compiled import FILES
 
 from axptr_native.call import CallFaultError, guarded_call
 
+CALLEE = FILES.format("callee")
 BAD = ctypes.c_void_p(16)
 NON_CANONICAL = 1 << 60
 
@@ -39,7 +38,7 @@ class Standing:
 
 
 class Surroundings(ctypes.Structure):
-    """``surroundings`` of ``native/callee.c``: what a thread has that a fault must not change."""
+    """``surroundings`` of ``native/callee.h``: what a thread has that a fault must not change."""
 
     _fields_ = (
         ("mask", ctypes.c_uint64),
@@ -54,22 +53,11 @@ class Surroundings(ctypes.Structure):
     )
 
 
-def compile_callee(folder: Path) -> Path:
-    """Compile ``native/callee.c`` and return the library; skip where there is no compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("there is no C compiler: cc, gcc or clang")
-    library = folder / "libcallee.so"
-    source = Path(__file__).parent / "native" / "callee.c"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-pthread", "-o", str(library), str(source), "-lm"]
-    subprocess.run(command, check=True, timeout=LONG)
-    return library
-
-
 def surroundings(library: Any) -> dict[str, int]:
     """Return what surrounds this thread's code now; unguarded."""
     noted = Surroundings()
-    library.note_surroundings(ctypes.byref(noted))
+    note = library.note_floats if sys.platform == "win32" else library.note_surroundings
+    note(ctypes.byref(noted))
     return {name: getattr(noted, name) for name, _ in Surroundings._fields_}
 
 

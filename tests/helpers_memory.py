@@ -16,7 +16,7 @@ import pytest
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
 from axptr_native._memory import READ_WRITE, map_memory
 from axptr_native._native import ADDRESS_MAX, MAP_FIXED, check_status, lib
-from axptr_native._regions import Ending, ending_memory
+from axptr_native._regions import ENDINGS, Ending, ending_memory
 from axptr_native.uaccess import copy_from_user
 
 READ, WRITE = MappingFlags.READ, MappingFlags.WRITE
@@ -27,8 +27,11 @@ DISTANCES = (-PAGE_SIZE + 1, -17, -1, *range(65), 100, 511, 1000, 3200, 4096)
 SIGNALS = {
     FaultReason.NOT_MAPPED: signal.SIGSEGV,
     FaultReason.NOT_PERMITTED: signal.SIGSEGV,
-    FaultReason.BEYOND_END: signal.SIGBUS,
+    FaultReason.BEYOND_END: getattr(signal, "SIGBUS", signal.SIGSEGV),
 }
+
+LAST_CHARACTER = "\U0010ffff" if ctypes.sizeof(ctypes.c_wchar) > 2 else "\uffff"
+"""Of those that a wchar_t holds."""
 
 READ_ONLY = "READ_ONLY"
 
@@ -74,6 +77,12 @@ class Indexed:
         return self.value
 
 
+def require(ending: Ending) -> None:
+    """Skip a test where memory cannot end so."""
+    if ending not in ENDINGS:
+        pytest.skip(f"this system has no memory that ends by {ending.name}")
+
+
 def pattern(size: int, *, first: int = 0) -> bytes:
     """Return bytes from 1 to 251 whose period divides no page: each place tells where it came from."""
     period = bytes((first + i) % 251 + 1 for i in range(251))
@@ -111,7 +120,9 @@ def tells_protection() -> bool:
 def gap_memory(kind: Ending | str) -> Iterator[Gap]:
     """Give two good pages, two bad ones and two good ones; READ_ONLY ones are bad for writing only."""
     ending = kind if isinstance(kind, Ending) else Ending.PROTECTION
-    with ending_memory(ending, bad=4 * PAGE_SIZE) as region:
+    require(ending)
+    before = max(mmap.ALLOCATIONGRANULARITY - 4 * PAGE_SIZE, PAGE_SIZE)  # so that what follows a hole can be mapped
+    with ending_memory(ending, bad=4 * PAGE_SIZE, before=before) as region:
         resume = region.edge + 2 * PAGE_SIZE
         map_memory(2 * PAGE_SIZE, READ_WRITE, start=resume, options=MAP_FIXED)
         if kind == READ_ONLY:

@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The ten bugs of ``native_planted/planted.c``, what finds each, and where it must be found."""
 
-import ctypes
-import shutil
 import struct
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-from child import LONG
 from helpers_memory import READ, WRITE
+from helpers_regions import KINDS
 
 from axptr_native import MappingFlags
 from axptr_native.testing import Region, SweepKind
 
-AFTER = (SweepKind.GUARD_PAGE_AFTER, SweepKind.HOLE_AFTER, SweepKind.TRUNCATED_FILE)
 BEFORE = (SweepKind.GUARD_PAGE_BEFORE,)
+AFTER = tuple(kind for kind in KINDS if kind not in BEFORE)
 
 LINE = b"GET / HTTP/1.1\n"
 PATH = b"/usr/lib/python"
@@ -121,17 +116,3 @@ PLANTED = [
     ),
 ]
 """Those that a sweep finds; ``detach`` and ``capitalize`` need a region each."""
-
-
-def compile_planted(folder: Path) -> Any:
-    """Compile ``native_planted/planted.c`` and load it; skip where there is no compiler.
-
-    Without optimization, each access that the source makes is one access of that width.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("there is no C compiler: cc, gcc or clang")
-    library = folder / "libplanted.so"
-    source = Path(__file__).parent / "native_planted" / "planted.c"
-    subprocess.run([compiler, "-O0", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=LONG)
-    return ctypes.CDLL(str(library))

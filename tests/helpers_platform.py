@@ -1,7 +1,115 @@
 # SPDX-License-Identifier: MIT
 """Tests that a platform cannot run, and why: each is a row of its table in ``docs/platforms.md``."""
 
+import ctypes
+import sys
+from typing import Any
+
 from helpers_processor import NOT_ON_PROCESSOR
 
-NOT_HERE = NOT_ON_PROCESSOR
+
+def c_library() -> ctypes.CDLL:
+    """Return the C library, with functions of the caller's own."""
+    return ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+
+
+def c_read() -> Any:
+    """Return the function that reads a file descriptor of Python's."""
+    return ctypes.CDLL("ucrtbase")._read if sys.platform == "win32" else ctypes.CDLL(None).read
+
+
+FORK = "Windows has no fork()"
+SIGNALS = "Windows has no signals: a crash is an exit status there, and nobody can be asked for the handlers"
+PAGER = "Windows maps no file over reserved addresses (ENOTSUP), which a pager needs"
+OFFSET = "Windows maps files from multiples of 64 KiB only, and not over reserved addresses (ENOTSUP)"
+MAPPINGS = "Windows has no limit to the number of mappings"
+LIBRARIES = "Windows has no zlib, expat or SQLite of the system's"
+SHELL = "the tutorial's commands are a POSIX shell's"
+
+SAME_TYPE = "two of ctypes' types are one there"
+CUT = "Windows has no memory past the end of its file, and does not cut a file that is mapped"
+NAMES = "Windows names the functions that a library exports alone"
+ONCE_MORE = "the suite is not run once more under wine, where it takes long"
+
+_ON_WINDOWS = {
+    "test_areas.py::test_files_join_only_where_the_offsets_go_on": OFFSET,
+    "test_areas.py::test_thousands_of_mapped_areas_answer_for_themselves": OFFSET,
+    "test_bad_types.py::test_what_is_no_simple_type_is_refused[<class 'ctypes.c_double'>]": SAME_TYPE,
+    "test_batch_faults.py": SIGNALS,
+    "test_builtins.py::test_the_suite_passes_on_the_other_path": ONCE_MORE,
+    "test_call.py::test_a_call_takes_back_the_stack_that_it_lent": SIGNALS,
+    "test_call.py::test_a_call_that_returns_keeps_what_it_changed": SIGNALS,
+    "test_call.py::test_a_fault_in_a_function_that_the_function_calls_is_named": NAMES,
+    "test_call.py::test_a_fault_leaves_the_thread_as_it_was": SIGNALS,
+    "test_call.py::test_a_fork_goes_on_with_guarded_calls": FORK,
+    "test_call.py::test_a_mapping_whose_file_was_truncated_is_beyond_its_end": CUT,
+    "test_call.py::test_a_stack_that_the_thread_has_is_not_replaced": SIGNALS,
+    "test_call.py::test_threads_that_end_leave_nothing_mapped": SIGNALS,
+    "test_call_arguments.py::test_a_long_double_is_returned": SAME_TYPE,
+    "test_call_crashes.py": SIGNALS,
+    "test_call_inside.py::test_a_function_that_recovers_from_faults_by_itself_does": SIGNALS,
+    "test_call_inside.py::test_a_python_handler_runs_after_the_call": SIGNALS,
+    "test_call_inside.py::test_signals_during_a_call_reach_their_handlers": SIGNALS,
+    "test_call_refused.py::test_a_long_double_that_a_class_makes_of_a_float_is_refused": SAME_TYPE,
+    "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused": SAME_TYPE,
+    "test_check.py::test_regions_bring_pages_in": PAGER,
+    "test_check.py::test_runs_page_in_no_more_than_they_need": PAGER,
+    "test_cli.py::test_info_names_a_faulthandler_below": SIGNALS,
+    "test_cli.py::test_info_names_the_handlers": SIGNALS,
+    "test_cli.py::test_selftest_as_json_agrees_with_itself": CUT,
+    "test_crashes.py": SIGNALS,
+    "test_environment.py": SIGNALS,
+    "test_exit.py": SIGNALS,
+    "test_follow.py::test_following_is_no_write": PAGER,
+    "test_fork.py": FORK,
+    "test_guarded_view_faults.py::test_a_truncated_file_faults_at_its_first_missing_page": CUT,
+    "test_guarded_view_faults.py::test_shared_memory_is_viewed_and_faults_when_it_shrinks": CUT,
+    "test_guarded_view_faults.py::test_threads_read_right_bytes_or_fault_while_a_file_is_truncated": CUT,
+    "test_handler_order.py": SIGNALS,
+    "test_handlers.py::test_install_says_who_is_on_top": SIGNALS,
+    "test_injection.py::test_a_pager_s_own_accesses_are_calls": PAGER,
+    "test_injection_environment.py::test_a_child_inherits_it": FORK,
+    "test_injection_scope.py::test_a_signal_handler_s_accesses_are_calls": SIGNALS,
+    "test_interruptions.py": SIGNALS,
+    "test_mapping_limit.py": MAPPINGS,
+    "test_memory.py::test_a_file_opened_for_reading_cannot_be_mapped_to_be_written": OFFSET,
+    "test_memory.py::test_a_private_mapping_keeps_its_writes_to_itself": OFFSET,
+    "test_memory.py::test_a_record_has_every_field": SIGNALS,
+    "test_memory.py::test_a_shared_mapping_writes_to_the_file": OFFSET,
+    "test_memory.py::test_handlers_that_fault_never_mix_up_the_records": SIGNALS,
+    "test_memory.py::test_impossible_mappings_are_refused_with_the_system_s_error": OFFSET,
+    "test_must_crash.py": FORK,
+    "test_must_crash_marks.py": FORK,
+    "test_paging.py": PAGER,
+    "test_pointer_classes.py::test_pointers_are_values": SAME_TYPE,
+    "test_previous_handlers.py": SIGNALS,
+    "test_process_space.py::test_a_file_that_is_not_writable_is_eacces": OFFSET,
+    "test_process_space.py::test_a_protect_that_fails_halfway_is_taken_back": OFFSET,
+    "test_process_space.py::test_files_are_mapped_from_an_offset": OFFSET,
+    "test_process_space.py::test_population_needs_the_access": PAGER,
+    "test_process_space.py::test_shared_writes_reach_the_file": OFFSET,
+    "test_process_space.py::test_the_process_reads_writes_and_resolves": PAGER,
+    "test_process_space.py::test_what_is_no_file_is_refused": OFFSET,
+    "test_ptr.py::test_arithmetic_refuses_what_is_no_count": SAME_TYPE,
+    "test_ptr.py::test_pointers_show_their_type_and_address": SAME_TYPE,
+    "test_ptr.py::test_population_comes_before_the_access_and_keeps_the_systems_error": OFFSET,
+    "test_real_library.py": LIBRARIES,
+    "test_region_leaks.py": SIGNALS,
+    "test_regions.py::test_any_contiguous_buffer_is_data": CUT,
+    "test_regions.py::test_what_is_written_to_a_view_is_in_the_memory": CUT,
+    "test_space_fork.py": FORK,
+    "test_sweep_reports.py::test_a_report_shows_the_bytes_before_the_edge": CUT,
+    "test_threads.py": SIGNALS,
+    "test_toctou.py::test_a_failed_write_back_keeps_the_page": PAGER,
+    "test_toctou.py::test_a_space_that_closes_under_accesses_faults": PAGER,
+    "test_toctou.py::test_a_truncated_file_gives_right_bytes_or_faults": CUT,
+    "test_toctou.py::test_a_write_back_may_see_its_area_go": PAGER,
+    "test_toctou.py::test_eviction_beside_unmaps_raises_nothing": PAGER,
+    "test_toctou.py::test_nobody_accesses_a_page_that_is_written_back": PAGER,
+    "test_toctou.py::test_without_write_back_what_was_written_is_forgotten": PAGER,
+    "test_tutorial.py": SHELL,
+    "test_view.py::test_a_long_double_is_too_wide_for_one_access": SAME_TYPE,
+}
+
+NOT_HERE = {**NOT_ON_PROCESSOR, **(_ON_WINDOWS if sys.platform == "win32" else {})}
 """Files, and tests of files: why they are skipped."""

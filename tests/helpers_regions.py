@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The kit's regions by name, and what a process has mapped and open because of them."""
 
-import ctypes
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from helpers_platform import c_library
 
-from axptr_native._regions import EMPTY
+from axptr_native._regions import EMPTY, ENDINGS, Ending
 from axptr_native.testing import (
     Region,
+    SweepKind,
     guard_page_after,
     guard_page_before,
     hole,
@@ -21,7 +22,7 @@ from axptr_native.testing import (
     truncated_file,
 )
 
-LIBC = ctypes.CDLL(None)
+LIBC = c_library()
 
 Maker = Callable[[bytes], AbstractContextManager[Region]]
 
@@ -31,6 +32,13 @@ ENDED: dict[str, Maker] = {
     "straddling": lambda data: straddling(data + b"more", len(data)),
 }
 """Those whose data ends at the edge."""
+
+KINDS = tuple(SweepKind)
+"""Those that sweeps can make here."""
+
+if Ending.END_OF_FILE not in ENDINGS:
+    del ENDED["truncated_file"]
+    KINDS = tuple(kind for kind in KINDS if kind is not SweepKind.TRUNCATED_FILE)
 
 MAKERS: dict[str, Maker] = {
     **ENDED,
@@ -44,7 +52,9 @@ MAKERS: dict[str, Maker] = {
 
 _MAPS = Path("/proc/self/maps")
 
-needs_maps = pytest.mark.skipif(not _MAPS.exists(), reason="the system does not list a process's mappings")
+needs_maps = pytest.mark.skipif(
+    os.name == "nt" or not _MAPS.exists(), reason="the system does not list a process's mappings"
+)
 
 
 def left() -> object:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from child import LONG
-from helpers_memory import END, READ, WRITE, fault_of, good_memory, peek, poke, refused, seen
+from helpers_memory import END, LAST_CHARACTER, READ, WRITE, fault_of, good_memory, peek, poke, refused, seen
 
 from axptr_native import PAGE_SIZE, FaultReason, atomics
 from axptr_native._native import lib_dropping_gil
@@ -114,7 +114,7 @@ def test_compare_exchange_compares_bits_not_values(at: int) -> None:
         (ctypes.c_double, 1e300, -0.1),
         (ctypes.c_bool, True, False),
         (ctypes.c_char, b"a", b"\xff"),
-        (ctypes.c_wchar, "a", "\U0001f600"),
+        (ctypes.c_wchar, "a", LAST_CHARACTER),
         (ctypes.c_void_p, 0x1234, None),
         (ctypes.c_char_p, 0x1, END - 1),
         (ctypes.POINTER(ctypes.c_int), None, 0x10),

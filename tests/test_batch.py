@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, batch, uaccess
-from axptr_native._regions import Ending, Region
+from axptr_native._regions import ENDINGS, Ending, Region
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 64, 100, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 2 * PAGE_SIZE + 3)
 checked = examples(100)
@@ -195,7 +195,7 @@ anywhere = st.tuples(st.just(None), st.sampled_from([*NOWHERE.values()]))
 @checked
 @given(
     chosen_places=st.lists(near | near | anywhere, max_size=40),
-    kind=st.sampled_from([*Ending, READ_ONLY]),
+    kind=st.sampled_from([*ENDINGS, READ_ONLY]),
     size=st.sampled_from([0, *SIZES]),
     seed=st.integers(0, 2**32),
 )

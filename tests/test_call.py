@@ -17,6 +17,7 @@ import pytest
 from child import address_of, in_forks, truncated_mapping
 from helpers_call import (
     BAD,
+    CALLEE,
     NON_CANONICAL,
     SS_AUTODISARM,
     SS_DISABLE,
@@ -57,7 +58,7 @@ def test_a_fault_tells_address_access_reason_signal_and_function(
     error = fault_of_call(callee[name], ctypes.c_void_p(region.edge + 4))
     assert seen(error) == faulted(region.edge + 4, 0, ending.value, access)
     assert error.size is None
-    assert error.symbol == f"{name} in libcallee.so"
+    assert error.symbol == f"{name} in {CALLEE}"
 
 
 @x86_64
@@ -68,7 +69,7 @@ def test_the_instruction_is_the_one_that_faulted(callee: Any) -> None:
 
 def test_a_fault_in_a_function_that_the_function_calls_is_named(callee: Any) -> None:
     """The symbol is the innermost function's, also if the library does not export it."""
-    assert fault_of_call(callee.read_at_depth, BAD, 20).symbol == "read_deeper in libcallee.so"
+    assert fault_of_call(callee.read_at_depth, BAD, 20).symbol == f"read_deeper in {CALLEE}"
 
 
 @pytest.mark.parametrize(("write", "access"), [(False, READ), (True, WRITE)])
@@ -81,7 +82,8 @@ def test_a_fault_in_the_c_library_is_caught(
     error = fault_of_call(callee.copy, *places, PAGE_SIZE)
     assert (error.access, error.reason, error.signal) == (access, ending.value, SIGNALS[ending.value])
     assert region.edge <= error.address < region.edge - 100 + PAGE_SIZE
-    assert (error.symbol or "").endswith("in libc.so.6")
+    if sys.platform == "linux":  # elsewhere compilers bring copies of their own
+        assert (error.symbol or "").endswith("in libc.so.6")
 
 
 def test_a_write_to_read_only_memory_is_not_permitted(callee: Any) -> None:
@@ -130,7 +132,7 @@ def test_an_address_that_is_not_canonical_is_a_fault_without_an_address(callee: 
     """The processor does not say which it was, but who accessed it."""
     error = fault_of_call(callee[name], NON_CANONICAL)
     assert (error.address, error.reason, error.signal) == (0, FaultReason.NOT_CANONICAL, signal.SIGSEGV)
-    assert error.symbol == f"{name} in libcallee.so"
+    assert error.symbol == f"{name} in {CALLEE}"
     assert "not canonical" in str(error)
 
 
@@ -208,18 +210,28 @@ def test_a_fault_leaves_the_thread_as_it_was(
     in_thread(body)
 
 
+def test_a_fault_leaves_the_floats_as_they_were(callee: Any, in_thread: Callable[[Callable[[], Any]], Any]) -> None:
+    """The same of rounding, MXCSR and x87 alone, which there are where there are no signals."""
+
+    def body() -> None:
+        before = surroundings(callee)
+        fault_of_call(callee.change_floats, BAD)
+        assert surroundings(callee) == before
+
+    in_thread(body)
+
+
 def test_a_fault_keeps_a_rounding_mode_that_was_set_before(callee: Any) -> None:
     """The floating-point environment is the caller's own, not the default one."""
-    upward = callee.upward()
-    assert callee.fesetround(upward) == 0
+    assert callee.round_upward() == 0
     try:
         before = surroundings(callee)
         fault_of_call(callee.read_at, BAD)
         after = surroundings(callee)
     finally:
-        callee.fesetround(0)
+        callee.round_to_nearest()
     assert after == before
-    assert after["rounding"] == upward
+    assert after["rounding"] != surroundings(callee)["rounding"]
 
 
 def test_a_call_that_returns_keeps_what_it_changed(callee: Any) -> None:
@@ -229,14 +241,14 @@ def test_a_call_that_returns_keeps_what_it_changed(callee: Any) -> None:
     def body() -> dict[str, int]:
         assert guarded_call(callee.put_up_stack, memory, len(memory), 0) == 0
         assert guarded_call(callee.block_signal, signal.SIGUSR2) == 0
-        assert guarded_call(callee.fesetround, callee.downward()) == 0
+        assert guarded_call(callee.round_upward) == 0
         return surroundings(callee)
 
     with ThreadPoolExecutor(1) as pool:
         after = pool.submit(body).result()
     assert (after["stack"], after["stack_size"]) == (ctypes.addressof(memory), len(memory))
     assert after["mask"] >> (signal.SIGUSR2 - 1) & 1
-    assert after["rounding"] == callee.downward()
+    assert after["rounding"] != surroundings(callee)["rounding"]
 
 
 def test_a_call_takes_back_the_stack_that_it_lent(callee: Any, in_thread: Callable[[Callable[[], Any]], Any]) -> None:

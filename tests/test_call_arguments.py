@@ -12,7 +12,8 @@ from unittest.mock import Mock
 import pytest
 from child import address_of
 from helpers_call import Converter, Standing, fault_of_call, stub
-from helpers_memory import END, fault_of, poke
+from helpers_memory import END, LAST_CHARACTER, fault_of, poke
+from helpers_platform import c_library
 
 from axptr_native._regions import Region
 from axptr_native.call import guarded_call
@@ -117,7 +118,7 @@ def test_floats_reach_a_variadic_function(callee: Any, count: int) -> None:
     buffer = ctypes.create_string_buffer(64)
     expected = b"7 " + b" ".join(b"%g" % value for value in values)
     template = b"%d " + b" ".join([b"%g"] * count)
-    guarded_call(ctypes.CDLL(None).sprintf, buffer, template, 7, *map(c_double, values))
+    guarded_call(c_library().sprintf, buffer, template, 7, *map(c_double, values))
     assert buffer.value == expected
 
 
@@ -135,7 +136,7 @@ def test_floats_are_counted_whoever_made_them(make: Callable[[float], Any]) -> N
 SAME: dict[str, tuple[Any, list[Any]]] = {
     "bool": (ctypes.c_bool, [True, False, 1, 0, "yes", ""]),
     "char": (ctypes.c_char, [b"x", b"\xff", 200, bytearray(b"z")]),
-    "wchar": (ctypes.c_wchar, ["x", "\u20ac", "\U0001f600"]),
+    "wchar": (ctypes.c_wchar, ["x", "\u20ac", LAST_CHARACTER]),
     "int8": (ctypes.c_int8, [-1]),
     "uint8": (ctypes.c_uint8, [255]),
     "int16": (ctypes.c_int16, [-1]),
@@ -336,8 +337,9 @@ def test_a_wide_text_is_read_by_a_guarded_access(callee: Any, region: Region) ->
     """The same of a c_wchar_p."""
     callee.same_pointer.restype = c_wchar_p
     assert guarded_call(callee.same_pointer, "") == ""
-    poke(region.edge - 8, "ab".encode("utf-32-le"))
-    for address in (region.edge, region.edge - 8):
+    text = "ab".encode("utf-16-le" if ctypes.sizeof(ctypes.c_wchar) == 2 else "utf-32-le")
+    poke(region.edge - len(text), text)
+    for address in (region.edge, region.edge - len(text)):
         error = fault_of(partial(guarded_call, callee.same_pointer, address), "bad text")
         assert error.address == region.edge
 

@@ -13,6 +13,7 @@ import pytest
 from child import address_of
 from helpers_call import BAD, fault_of_call
 from helpers_memory import READ, WRITE, fault_of, faulted, seen
+from helpers_platform import c_read
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, is_accessing_user_memory
 from axptr_native._native import lib
@@ -26,7 +27,7 @@ def test_the_gil_is_dropped_during_a_call() -> None:
     reader, writer = os.pipe()
     buffer = ctypes.create_string_buffer(8)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(guarded_call, ctypes.CDLL(None).read, reader, buffer, 8)
+        waiting = pool.submit(guarded_call, c_read(), reader, buffer, 8)
         os.write(writer, b"written")
         assert waiting.result() == 7
     os.close(reader)

@@ -4,7 +4,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -50,6 +49,7 @@ def test_selftest_as_json_agrees_with_itself(tmp_path: Path) -> None:
 def test_selftest_is_coloured_on_a_terminal(tmp_path: Path) -> None:
     """On a terminal a line is green, and with NO_COLOR it is plain."""
     for setting, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals", exc_type=ImportError)
         controller, terminal = pty.openpty()
         child = subprocess.Popen(
             [sys.executable, "-m", "axptr_native", "selftest"],

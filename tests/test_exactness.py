@@ -3,6 +3,7 @@
 
 import ctypes
 import errno
+import mmap
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -392,7 +393,8 @@ def test_large_accesses_that_drop_the_gil_are_as_exact(name: str, ending: Ending
 def test_a_page_that_a_search_could_skip_is_still_an_end(ending: Ending) -> None:
     """A long needle is not found behind a bad page, however far the search could jump."""
     needle = pattern(2 * PAGE_SIZE)
-    with ending_memory(ending, good=PAGE_SIZE, bad=6 * PAGE_SIZE) as region:
+    before = max(mmap.ALLOCATIONGRANULARITY - 2 * PAGE_SIZE, PAGE_SIZE)  # so that what follows a hole can be mapped
+    with ending_memory(ending, good=PAGE_SIZE, bad=6 * PAGE_SIZE, before=before) as region:
         resume = region.edge + PAGE_SIZE
         map_memory(region.end - resume, READ_WRITE, start=resume, options=MAP_FIXED)
         at = region.edge - 100

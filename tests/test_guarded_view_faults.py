@@ -7,11 +7,10 @@ import tempfile
 import threading
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from signal import SIGBUS
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, mapped_file, pattern
+from helpers_memory import READ, SIGNALS, WRITE, mapped_file, pattern
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, GuardedView
 
@@ -52,7 +51,7 @@ def test_a_truncated_file_faults_at_its_first_missing_page(good: int) -> None:
                 use()
             error = raised.value
             assert (error.address - base, error.transferred, error.access) == (address, transferred, access), number
-            assert (error.reason, error.signal) == (FaultReason.BEYOND_END, SIGBUS)
+            assert (error.reason, error.signal) == (FaultReason.BEYOND_END, SIGNALS[FaultReason.BEYOND_END])
         assert buffer == CONTENT[start:edge].ljust(30, b"\0")
         assert view[:edge] == CONTENT[:start] + b"\1" * done
         assert len(view) == SIZE

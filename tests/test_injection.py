@@ -9,6 +9,7 @@ import pytest
 from helpers_batch import GOOD_SIZE
 from helpers_injection import expected_luck
 from helpers_memory import END, READ, WRITE, fault_of, pattern, peek, poke, refused, seen
+from helpers_platform import c_library
 from helpers_space import RW, Disk
 
 from axptr_native import (
@@ -237,7 +238,7 @@ def test_what_needs_no_memory_is_not_asked_about(at: int) -> None:
         assert fault_of(lambda: atomics.load(at + 1, LONG), "misaligned").reason is FaultReason.MISALIGNED
         assert fault_of(lambda: UserPtr[LONG](at + 1).get(), "misaligned").reason is FaultReason.MISALIGNED
         assert fault_of(lambda: uaccess.copy_from_user(2**64 - 1, 9), "too far").reason is FaultReason.OUT_OF_RANGE
-        assert guarded_call(ctypes.CDLL(None).labs, -3) == 3
+        assert guarded_call(c_library().labs, -3) == 3
     assert injection.calls == 0
 
 

@@ -5,8 +5,9 @@ import ctypes
 from typing import Any
 
 import pytest
+from helpers_compiled import FILES, compile_library
 from helpers_memory import READ, WRITE, Seen, faulted, seen
-from helpers_planted import BEFORE, PLANTED, Planted, compile_planted
+from helpers_planted import BEFORE, PLANTED, Planted
 
 from axptr_native import FaultReason
 from axptr_native.call import CallFaultError, guarded_call
@@ -27,7 +28,7 @@ each_bug = pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: plant
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """``native_planted/planted.c``, compiled and loaded."""
-    return compile_planted(tmp_path_factory.mktemp("planted"))
+    return ctypes.CDLL(str(compile_library("planted", tmp_path_factory.mktemp("planted"))))
 
 
 def swept(library: Any, variant: str, planted: Planted) -> list[Case[int]]:
@@ -116,7 +117,7 @@ def test_the_report_of_a_case_names_function_place_and_bytes(library: Any) -> No
     case = next(case for case in swept(library, "bug", planted) if case.offset == 8)
     error = case.error
     assert isinstance(error, CallFaultError)
-    assert error.symbol == "bug_sum_options in libplanted.so"
+    assert error.symbol == f"bug_sum_options in {FILES.format('planted')}"
     assert str(case).splitlines() == [
         "guard_page_after, offset 8 of 17: read 1 byte beyond the edge",
         str(error),

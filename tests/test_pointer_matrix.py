@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from helpers_memory import READ, WRITE, pattern, peek, poke
+from helpers_memory import READ, WRITE, pattern, peek, poke, require
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserConstPtr, UserPtr
+from axptr_native._regions import Ending
 
 
 class Point(ctypes.Structure):
@@ -85,6 +86,8 @@ class Place(NamedTuple):
 @contextlib.contextmanager
 def place(state: State | None, access: MappingFlags = READ | WRITE) -> Iterator[Place]:
     """Give two good pages of a space, and two beyond that are in the state; ``spoil`` puts the others into it too."""
+    if state is State.END_OF_FILE:
+        require(Ending.END_OF_FILE)
     size = 4 * PAGE_SIZE
     with AddrSpace(size) as space, AddrSpace(size) as other, tempfile.TemporaryFile() as file:
         file.truncate(2 * PAGE_SIZE)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, seen
+from helpers_platform import c_library
 from helpers_regions import ENDED, LIBC, MAKERS, left, needs_maps
 
 from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, guarded_call, uaccess
@@ -254,7 +255,7 @@ def test_a_region_is_passed_as_a_pointer() -> None:
     with guard_page_after(b"text\0") as region:
         assert LIBC.strlen(region) == guarded_call(LIBC.strlen, region) == 4
         for argtype in (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char)):
-            strlen = ctypes.CDLL(None).strlen
+            strlen = c_library().strlen
             strlen.argtypes = [argtype]
             assert strlen(region) == guarded_call(strlen, region) == 4
     with guard_page_after(b"") as region:

@@ -6,6 +6,7 @@ from ctypes import c_uint8
 
 import pytest
 from helpers_memory import READ, WRITE
+from helpers_regions import KINDS
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, VirtAddr, uaccess
 from axptr_native.testing import Case, Region, SweepError, SweepKind, sweep
@@ -115,7 +116,7 @@ def test_cases_and_their_errors_go_to_other_processes() -> None:
     def divide(region: Region) -> float:
         return 1 / (4 - region.size) + uaccess.get_user(region.edge, c_uint8)  # type: ignore[no-any-return]
 
-    for case in sweep(divide, DATA[:3], kinds=SweepKind):
+    for case in sweep(divide, DATA[:3], kinds=KINDS):
         twin = pickle.loads(pickle.dumps(case))
         assert str(twin) == str(case)
         assert (twin.kind, twin.offset, twin.address, twin.edge) == (case.kind, case.offset, case.address, case.edge)

@@ -9,7 +9,6 @@ import io
 import json
 import math
 import os
-import resource
 import signal as signals
 import sys
 import tempfile
@@ -80,8 +79,10 @@ def expect_crash(body: Callable[[], object], expected: Expected, describe: Calla
 
     Raises:
         pytest.fail.Exception: The child ended in another way.
-        pytest.skip.Exception, pytest.xfail.Exception: The function raised it.
+        pytest.skip.Exception, pytest.xfail.Exception: The function raised it; or the system has no ``os.fork``.
     """
+    if not hasattr(os, "fork"):
+        pytest.skip("must_crash needs os.fork(), which this system has not")
     ending = _run_in_child(body, expected.timeout, describe)
     if ending.status == -expected.signal:
         return
@@ -195,6 +196,8 @@ def _redirect(descriptor: int, file: IO[bytes], stream: Any) -> io.TextIOWrapper
 
 def _no_core_dump() -> None:
     """Allow one byte of it: a program that takes the dumps through a pipe is called even at a limit of none."""
+    import resource
+
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
 

@@ -181,6 +181,7 @@ def truncated_file(data: ReadableBuffer) -> AbstractContextManager[Region]:
     Raises:
         TypeError: ``data`` is not a buffer.
         BufferError: ``data`` is not contiguous.
+        OSError: ENOTSUP on Windows, where no mapping is longer than its file.
     """
     return _ended(bytes_of(data), Ending.END_OF_FILE)
 

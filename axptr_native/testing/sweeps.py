@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .._regions import Ending
+from .._regions import ENDINGS, Ending
 from ..errors import FaultError
 from .regions import FENCE, Region, bytes_of, fenced_memory
 
@@ -44,7 +44,11 @@ _ENDINGS = {
     SweepKind.TRUNCATED_FILE: Ending.END_OF_FILE,
     SweepKind.GUARD_PAGE_BEFORE: Ending.PROTECTION,
 }
-_AFTER = (SweepKind.GUARD_PAGE_AFTER, SweepKind.HOLE_AFTER, SweepKind.TRUNCATED_FILE)
+_AFTER = tuple(
+    kind
+    for kind in (SweepKind.GUARD_PAGE_AFTER, SweepKind.HOLE_AFTER, SweepKind.TRUNCATED_FILE)
+    if _ENDINGS[kind] in ENDINGS
+)
 
 
 class Case(Generic[_Result]):
@@ -158,7 +162,8 @@ def sweep(
         function: What to call.  Whatever it accesses it has to access by the guarded means: ``uaccess``, pointers,
             views, ``guarded_call``.
         data: Any contiguous buffer, which is copied.
-        kinds: Members of SweepKind or their values, one or several.  Left out: all whose edge comes after the data.
+        kinds: Members of SweepKind or their values, one or several.  Left out: all whose edge comes after the
+            data, as far as the system has them.
         element: Bytes by which the end moves.  What is left over at the end of ``data`` is not used.
         raises: Exceptions that the function may raise instead of returning, one or a tuple: what a parser says of data
             that is too short.  FaultError is always expected, and the case has it.

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* callee.c: what guarded calls call: functions that take, return, change and break things. */
-#define _GNU_SOURCE
+#include "callee.h"
+
 #include <errno.h>
 #include <fenv.h>
-#include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -82,7 +80,15 @@ void write_at(volatile int *address)
 }
 
 /* Loads at read_first_load, and nowhere else. */
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(_WIN32)
+__asm__(".text\n\t"
+        ".globl read_first, read_first_load\n"
+        "read_first:\n\t"
+        "nop\n"
+        "read_first_load:\n\t"
+        "movl (%rcx), %eax\n\t"
+        "ret");
+#elif defined(__x86_64__)
 __asm__(".pushsection .text\n\t"
         ".globl read_first, read_first_load\n\t"
         ".type read_first, @function\n"
@@ -143,31 +149,9 @@ int load_vector(const void *address)
 
 /* ---- What surrounds a call. ---- */
 
-typedef struct surroundings {
-    uint64_t mask; /* of the signals 1 to 64 */
-    void *stack;
-    size_t stack_size;
-    int stack_flags;
-    int rounding;
-    int exceptions;
-    uint32_t mxcsr;
-    uint16_t x87_control;
-    uint16_t x87_tag;
-} surroundings;
-
-void note_surroundings(surroundings *out)
+void note_floats(surroundings *out)
 {
-    sigset_t mask;
-    stack_t stack;
-
     memset(out, 0, sizeof *out);
-    pthread_sigmask(SIG_BLOCK, NULL, &mask);
-    for (int signal = 1; signal <= 64; signal++)
-        out->mask |= (uint64_t)(sigismember(&mask, signal) == 1) << (signal - 1);
-    sigaltstack(NULL, &stack);
-    out->stack = stack.ss_sp;
-    out->stack_size = stack.ss_size;
-    out->stack_flags = stack.ss_flags;
     out->rounding = fegetround();
     out->exceptions = fetestexcept(FE_ALL_EXCEPT);
 #if defined(__x86_64__)
@@ -183,48 +167,19 @@ void note_surroundings(surroundings *out)
 #endif
 }
 
-int upward(void)
+int round_upward(void)
 {
-    return FE_UPWARD;
+    return fesetround(FE_UPWARD);
 }
 
-int downward(void)
+int round_to_nearest(void)
 {
-    return FE_DOWNWARD;
+    return fesetround(FE_TONEAREST);
 }
 
-int put_up_stack(void *start, size_t size, int flags)
+/* Changes all about floats that a thread has of its own, and then reads. */
+int change_floats(const volatile int *address)
 {
-    stack_t stack = {.ss_sp = start, .ss_size = size, .ss_flags = flags};
-
-    return sigaltstack(&stack, NULL);
-}
-
-int block_signal(int signal)
-{
-    sigset_t mask;
-
-    sigemptyset(&mask);
-    sigaddset(&mask, signal);
-    return pthread_sigmask(SIG_BLOCK, &mask, NULL);
-}
-
-int unblock_signal(int signal)
-{
-    sigset_t mask;
-
-    sigemptyset(&mask);
-    sigaddset(&mask, signal);
-    return pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
-}
-
-static char own_stack[128 * 1024];
-
-/* Changes everything that a thread has of its own, and then reads. */
-int change_all(const volatile int *address)
-{
-    block_signal(SIGUSR2);
-    put_up_stack(own_stack, sizeof own_stack, 0);
     fesetround(FE_UPWARD);
     feraiseexcept(FE_ALL_EXCEPT);
     errno = ENOTTY;
@@ -235,16 +190,6 @@ int change_all(const volatile int *address)
                      : "r"(address)
                      : "rax", "cc", "memory");
 #endif
-    return *address;
-}
-
-int shrink_stack(const volatile int *address)
-{
-    stack_t stack;
-
-    sigaltstack(NULL, &stack);
-    stack.ss_size -= 4096;
-    sigaltstack(&stack, NULL);
     return *address;
 }
 
@@ -259,12 +204,6 @@ int set_errno(int value)
 int set_errno_and_read(int value, const volatile int *address)
 {
     errno = value;
-    return *address;
-}
-
-int block_and_read(int signal, const volatile int *address)
-{
-    block_signal(signal);
     return *address;
 }
 
@@ -292,24 +231,9 @@ int call_remembered_and_read(int value, const volatile int *address)
     return remembered(value) + *address;
 }
 
-static void *read_in_thread(void *address)
-{
-    return (void *)(intptr_t)*(volatile int *)address;
-}
-
-int read_in_another_thread(void *address)
-{
-    pthread_t thread;
-
-    pthread_create(&thread, NULL, read_in_thread, address);
-    pthread_join(thread, NULL);
-    return 0;
-}
-
-/* ---- Recovering by itself. ---- */
+/* ---- Jumping by itself. ---- */
 
 static jmp_buf landing;
-static sigjmp_buf fault_landing;
 
 int jump_back(int value)
 {
@@ -318,43 +242,4 @@ int jump_back(int value)
     if (result == 0)
         longjmp(landing, value);
     return result;
-}
-
-static void recover(int signal)
-{
-    siglongjmp(fault_landing, signal);
-}
-
-int recover_by_itself(const volatile int *address)
-{
-    struct sigaction action = {.sa_handler = recover}, before;
-    volatile int caught = 0;
-
-    sigaction(SIGSEGV, &action, &before);
-    caught = sigsetjmp(fault_landing, 1);
-    if (caught == 0)
-        caught = -*address;
-    sigaction(SIGSEGV, &before, NULL);
-    return caught;
-}
-
-static volatile sig_atomic_t alarms;
-
-static void count_alarm(int signal)
-{
-    (void)signal;
-    alarms++;
-}
-
-/* Runs until as many signals have come, and then reads. */
-int await_signals(int signal, int count, const volatile int *address)
-{
-    struct sigaction action = {.sa_handler = count_alarm}, before;
-
-    alarms = 0;
-    sigaction(signal, &action, &before);
-    while (alarms < count)
-        raise(signal);
-    sigaction(signal, &before, NULL);
-    return address == NULL ? alarms : *address;
 }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""The libraries in C that tests load.
+
+``helpers_compiled.py FOLDER COMPILER ...`` compiles, for another system, those that need no POSIX.  The tests find them
+there if AXPTR_TEST_LIBRARIES names the folder.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from helpers_processor import SLOWER
+
+_HERE = Path(__file__).parent
+
+
+class Library(NamedTuple):
+    """Sources, and what the compiler is told."""
+
+    sources: str
+    """A pattern, below this folder."""
+
+    options: Sequence[str]
+    posix_sources: str = ""
+
+
+LIBRARIES = {
+    "callee": Library("native/callee.c", ["-O1"], "native/callee_posix.c"),
+    "hostile": Library("", ["-O1", "-w"], "native/*.c"),
+    # Without optimization, each access that the source makes is one access of that width.
+    "planted": Library("native_planted/planted.c", ["-O0"]),
+}
+
+FILES = "{}.dll" if sys.platform == "win32" else "lib{}.so"
+
+
+def compile_library(name: str, folder: Path) -> Path:
+    """Compile a library for this system and return it; skip where there is no compiler."""
+    import pytest  # which is not needed to compile for another system
+
+    built = os.environ.get("AXPTR_TEST_LIBRARIES")
+    if built is not None:
+        return Path(built) / FILES.format(name)
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("there is no C compiler: cc, gcc or clang")
+    described = LIBRARIES[name]
+    sources = [path for pattern in (described.sources, described.posix_sources) if pattern for path in _glob(pattern)]
+    library = folder / FILES.format(name)
+    _compile([compiler, "-fPIC", "-pthread"], described, sources, library)
+    return library
+
+
+def _glob(pattern: str) -> list[Path]:
+    return sorted(_HERE.glob(pattern))
+
+
+def _compile(compiler: Sequence[str], described: Library, sources: Sequence[Path], library: Path) -> None:
+    command = [*compiler, *described.options, "-shared", "-o", library, *sources, "-lm"]
+    subprocess.run([str(part) for part in command], check=True, timeout=60 * SLOWER)
+
+
+if __name__ == "__main__":
+    for name, described in LIBRARIES.items():
+        if described.sources:
+            _compile(sys.argv[2:], described, _glob(described.sources), Path(sys.argv[1]) / f"{name}.dll")
