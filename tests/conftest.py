@@ -2,6 +2,8 @@
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 import ctypes
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,13 @@ from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gil_stays_off() -> Iterator[None]:
+    """Where this interpreter runs without the GIL, nothing that the tests do turns it on."""
+    yield
+    assert not (sysconfig.get_config_var("Py_GIL_DISABLED") and sys._is_gil_enabled())  # type: ignore[attr-defined, unused-ignore]
 
 
 @pytest.fixture(params=list(Ending), ids=lambda ending: ending.name.lower())
