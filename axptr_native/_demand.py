@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._areas import Area
 
+_telling = threading.RLock()
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 
 
@@ -74,14 +75,16 @@ class DemandPaging(Reservation):
     def _expect_faults(self) -> None:
         """Have guarded accesses that fault ask the spaces, from now on.
 
-        Another thread may do so too, and a finalizer in the middle: whoever tells the addresses last looks again.
+        One thread at a time, or what one has told would be overwritten by another that had looked before.  A finalizer
+        may do so in the middle: whoever tells the addresses last looks again.
         """
         _spaces.note_paged(self.base, self.end)
         _paging.resolver = _resolve_anywhere
         told = None
-        while told != (paged := _spaces.paged()):
-            _paging.paged = told = paged
-            expect_paging(*paged)
+        with contextlib.nullcontext() if sys.is_finalizing() else _telling:  # which a thread may have ended with
+            while told != (paged := _spaces.paged()):
+                _paging.paged = told = paged
+                expect_paging(*paged)
 
     def _prepare_fork(self) -> None:
         for backing in self._backings():

@@ -46,7 +46,9 @@ def note_paged(base: int, end: int) -> None:
 
 def paged() -> tuple[int, int]:
     """Return the lowest address of spaces with such memory, and the one after the highest."""
-    return min(_paged), max(_paged.values())
+    # Made at once, while without the GIL other threads change the dictionary.
+    found = list(_paged.items())
+    return min(found)[0], max(end for _, end in found)
 
 
 def find(address: int) -> DemandPaging | None:

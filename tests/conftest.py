@@ -3,6 +3,7 @@
 
 import ctypes
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             reason = NOT_HERE.get(f"{item.path.name}::{name}")
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gil_stays_off() -> Iterator[None]:
+    """Where this interpreter runs without the GIL, nothing that the tests do turns it on."""
+    yield
+    assert not (sysconfig.get_config_var("Py_GIL_DISABLED") and sys._is_gil_enabled())  # type: ignore[attr-defined, unused-ignore]
 
 
 @pytest.fixture(params=list(Ending), ids=lambda ending: ending.name.lower())

@@ -148,7 +148,7 @@ in_fork(body)
 assert space.read(start, 6) == b"parent"
 """
     complaint = said(code, tmp_path)
-    assert complaint.startswith("Exception ignored in: ")
+    assert complaint.startswith("Exception ignored in")
     assert complaint.count("Too many open files") == 1
 
 
