@@ -16,8 +16,8 @@ Reasons = dict[str, str]
 ALARM = "the emulator delivers an alarm after it was called off"
 FETCH = "the emulator tells a jump past the end of a file as one to memory that is not executable"
 DISARMING = "the emulator has no SS_AUTODISARM"
-REAL_TIME = "the emulator keeps the last real-time signals to itself"
-ONCE_MORE = "the suite is not run once more, which takes long"
+REPEATED = "what is done some hundred thousand times takes long"
+WITHIN = "pytest within pytest takes long"
 UNLIMITED = "the emulator does not keep to a limit of address space"
 
 _IN_32_BITS: Reasons = {
@@ -26,14 +26,22 @@ _IN_32_BITS: Reasons = {
 }
 
 _EMULATED: Reasons = {
-    "test_builtins.py::test_the_suite_passes_on_the_other_path": ONCE_MORE,
+    "test_builtins.py::test_builtins_leave_no_reference_behind": REPEATED,
+    "test_builtins.py::test_the_suite_passes_on_the_other_path": WITHIN,
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[main-disarming itself]": DISARMING,
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[thread-disarming itself]": DISARMING,
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[a function that it calls-end_of_file]": FETCH,
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[itself-end_of_file]": FETCH,
+    "test_call.py::test_a_hundred_thousand_calls_leak_nothing": REPEATED,
+    "test_mapping_limit.py::test_a_space_agrees_with_its_model_at_the_limit": REPEATED,
     "test_memory.py::test_handlers_that_fault_never_mix_up_the_records": ALARM,
-    "test_must_crash_marks.py::test_the_closest_mark_counts": REAL_TIME,
+    "test_must_crash.py": WITHIN,
+    "test_must_crash_marks.py": WITHIN,
+    "test_plugin.py": WITHIN,
+    "test_plugin_fixtures.py": WITHIN,
     "test_region_leaks.py::test_without_address_space_nothing_is_left": UNLIMITED,
+    "test_tutorial.py": WITHIN,
+    "test_under_pytest.py": WITHIN,
 }
 
 _EMULATED_PROCESSORS: dict[str, Reasons] = {}
