@@ -5,6 +5,8 @@ import itertools
 import re
 from pathlib import Path
 
+import helpers_platform
+
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
 METADATA = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -69,6 +71,14 @@ def test_the_wheels_of_the_table_are_those_that_the_script_builds() -> None:
     named = [tag for row in table("Systems") for tag in re.findall(r"`(\w+)`", row["wheel"])]
     assert len(built) >= 6
     assert sorted(named) == sorted(built)
+
+
+def test_what_windows_skips_is_in_its_document() -> None:
+    """Each reason for which a test is not run there is a row of the table."""
+    document = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
+    reasons = {value for name, value in vars(helpers_platform).items() if name.isupper() and isinstance(value, str)}
+    assert len(reasons) > 10
+    assert [reason for reason in reasons if f"\n| {reason} |" not in document] == []
 
 
 def test_every_environment_of_the_document_is_one_of_tox() -> None:
