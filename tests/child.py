@@ -144,15 +144,16 @@ def guarded_fault(number: signal.Signals) -> None:
     """Make a guarded access fault with SIGSEGV or SIGBUS and check every field of the exception."""
     from axptr_native._regions import Ending, ending_memory
 
-    ending = Ending.END_OF_FILE if number is signal.SIGBUS else Ending.HOLE
+    ending = Ending.HOLE if number is signal.SIGSEGV else Ending.END_OF_FILE
     with ending_memory(ending) as region:
         fault_exactly(region.edge, ending.value, number)
 
 
 def guarded_faults() -> None:
     """Make guarded accesses fault with each signal and check every field of the exceptions."""
-    guarded_fault(signal.SIGSEGV)
-    guarded_fault(signal.SIGBUS)
+    for name in ("SIGSEGV", "SIGBUS"):
+        if hasattr(signal, name):  # Windows has one for all
+            guarded_fault(signal.Signals[name])
 
 
 def fault_exactly(edge: int, reason: Any, number: int, good: int = 13) -> None:
@@ -171,10 +172,10 @@ def fault_exactly(edge: int, reason: Any, number: int, good: int = 13) -> None:
 
 def unguarded_fault(number: signal.Signals) -> None:
     """Touch bad memory as anybody would: the process should not survive."""
-    if number is signal.SIGBUS:
-        truncated_mapping()[0]
-    else:
+    if number is signal.SIGSEGV:
         ctypes.string_at(0)
+    else:
+        truncated_mapping()[0]
 
 
 def truncated_mapping() -> mmap.mmap:

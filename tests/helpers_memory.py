@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
 import pytest
+from helpers_platform import CUT
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
 from axptr_native._memory import READ_WRITE, map_memory
@@ -80,7 +81,7 @@ class Indexed:
 def require(ending: Ending) -> None:
     """Skip a test where memory cannot end so."""
     if ending not in ENDINGS:
-        pytest.skip(f"this system has no memory that ends by {ending.name}")
+        pytest.skip(CUT)
 
 
 def pattern(size: int, *, first: int = 0) -> bytes:

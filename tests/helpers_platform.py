@@ -5,6 +5,7 @@ import ctypes
 import sys
 from typing import Any
 
+import pytest
 from helpers_processor import NOT_ON_PROCESSOR
 
 
@@ -26,16 +27,24 @@ MAPPINGS = "Windows has no limit to the number of mappings"
 LIBRARIES = "Windows has no zlib, expat or SQLite of the system's"
 SHELL = "the tutorial's commands are a POSIX shell's"
 
+MAPS = "the system does not list a process's mappings"
+COMPILER = "there is no C compiler, or tool of one, where the tests run"
+C_LIBRARY = "the C library has another name in Windows"
 SAME_TYPE = "two of ctypes' types are one there"
 CUT = "Windows has no memory past the end of its file, and does not cut a file that is mapped"
 NAMES = "Windows names the functions that a library exports alone"
 ONCE_MORE = "the suite is not run once more under wine, where it takes long"
 
 _ON_WINDOWS = {
+    "test_abi.py::test_a_compiler_lays_the_structures_out_alike": COMPILER,
+    "test_abi.py::test_the_header_is_c_plus_plus_too": COMPILER,
     "test_areas.py::test_files_join_only_where_the_offsets_go_on": OFFSET,
     "test_areas.py::test_thousands_of_mapped_areas_answer_for_themselves": OFFSET,
+    "test_aspace.py::test_a_map_that_is_interrupted_leaves_nothing_mapped[map_pager]": PAGER,
     "test_bad_types.py::test_what_is_no_simple_type_is_refused[<class 'ctypes.c_double'>]": SAME_TYPE,
     "test_batch_faults.py": SIGNALS,
+    "test_buffers_that_change.py::test_a_buffer_is_kept_for_an_access_and_for_no_exception": PAGER,
+    "test_buffers_that_change.py::test_a_source_that_grows_meanwhile_stays_in_its_space": PAGER,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": ONCE_MORE,
     "test_call.py::test_a_call_takes_back_the_stack_that_it_lent": SIGNALS,
     "test_call.py::test_a_call_that_returns_keeps_what_it_changed": SIGNALS,
@@ -59,6 +68,8 @@ _ON_WINDOWS = {
     "test_cli.py::test_selftest_as_json_agrees_with_itself": CUT,
     "test_crashes.py": SIGNALS,
     "test_environment.py": SIGNALS,
+    "test_examples.py::test_a_compressed_file_is_paged_in_and_out": PAGER,
+    "test_examples.py::test_a_reader_outlives_the_truncation_of_its_log": CUT,
     "test_exit.py": SIGNALS,
     "test_follow.py::test_following_is_no_write": PAGER,
     "test_fork.py": FORK,
@@ -80,7 +91,13 @@ _ON_WINDOWS = {
     "test_memory.py::test_impossible_mappings_are_refused_with_the_system_s_error": OFFSET,
     "test_must_crash.py": FORK,
     "test_must_crash_marks.py": FORK,
+    "test_pagers_that_misbehave.py": PAGER,
     "test_paging.py": PAGER,
+    "test_plugin.py::test_a_verbose_header_tells_who_is_asked_next": SIGNALS,
+    "test_plugin.py::test_our_handlers_are_on_top_in_each_phase_of_a_test": SIGNALS,
+    "test_plugin.py::test_the_installed_plugin_is_loaded_and_can_be_turned_off": FORK,
+    "test_plugin_fixtures.py::test_memory_is_given_back_after_each_test": MAPS,
+    "test_plugin_fixtures.py::test_what_fixtures_give_crashes_a_child_that_touches_it": FORK,
     "test_pointer_classes.py::test_pointers_are_values": SAME_TYPE,
     "test_previous_handlers.py": SIGNALS,
     "test_process_space.py::test_a_file_that_is_not_writable_is_eacces": OFFSET,
@@ -90,6 +107,7 @@ _ON_WINDOWS = {
     "test_process_space.py::test_shared_writes_reach_the_file": OFFSET,
     "test_process_space.py::test_the_process_reads_writes_and_resolves": PAGER,
     "test_process_space.py::test_what_is_no_file_is_refused": OFFSET,
+    "test_protect_limit.py": MAPPINGS,
     "test_ptr.py::test_arithmetic_refuses_what_is_no_count": SAME_TYPE,
     "test_ptr.py::test_pointers_show_their_type_and_address": SAME_TYPE,
     "test_ptr.py::test_population_comes_before_the_access_and_keeps_the_systems_error": OFFSET,
@@ -97,6 +115,8 @@ _ON_WINDOWS = {
     "test_region_leaks.py": SIGNALS,
     "test_regions.py::test_any_contiguous_buffer_is_data": CUT,
     "test_regions.py::test_what_is_written_to_a_view_is_in_the_memory": CUT,
+    "test_space_arguments.py::test_what_cannot_be_called_is_no_pager": PAGER,
+    "test_space_arguments.py::test_what_stands_for_an_integer_is_one_everywhere": PAGER,
     "test_space_fork.py": FORK,
     "test_sweep_reports.py::test_a_report_shows_the_bytes_before_the_edge": CUT,
     "test_threads.py": SIGNALS,
@@ -108,8 +128,19 @@ _ON_WINDOWS = {
     "test_toctou.py::test_nobody_accesses_a_page_that_is_written_back": PAGER,
     "test_toctou.py::test_without_write_back_what_was_written_is_forgotten": PAGER,
     "test_tutorial.py": SHELL,
+    "test_under_pytest.py::test_a_crash_in_a_worker_is_reported_for_its_test": SIGNALS,
+    "test_under_pytest.py::test_a_crash_keeps_its_traceback": SIGNALS,
     "test_view.py::test_a_long_double_is_too_wide_for_one_access": SAME_TYPE,
 }
 
 NOT_HERE = {**NOT_ON_PROCESSOR, **(_ON_WINDOWS if sys.platform == "win32" else {})}
 """Files, and tests of files: why they are skipped."""
+
+_WORDS = {".truncate(": CUT, "map_pager(": PAGER, "CDLL(None)": C_LIBRARY} if sys.platform == "win32" else {}
+
+
+def require_words(code: str) -> None:
+    """Skip a test of a program that says what a platform does not have."""
+    for word, reason in _WORDS.items():
+        if word in code:
+            pytest.skip(reason)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from helpers_platform import c_library
+from helpers_platform import MAPS, c_library
 
 from axptr_native._regions import EMPTY, ENDINGS, Ending
 from axptr_native.testing import (
@@ -52,9 +52,7 @@ MAKERS: dict[str, Maker] = {
 
 _MAPS = Path("/proc/self/maps")
 
-needs_maps = pytest.mark.skipif(
-    os.name == "nt" or not _MAPS.exists(), reason="the system does not list a process's mappings"
-)
+needs_maps = pytest.mark.skipif(os.name == "nt" or not _MAPS.exists(), reason=MAPS)
 
 
 def left() -> object:

@@ -5,6 +5,7 @@ import itertools
 import re
 from pathlib import Path
 
+import helpers_platform
 from helpers_processor import BY_PLACE
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +88,14 @@ def test_the_processors_of_tox_are_those_that_the_script_knows() -> None:
     (environments,) = re.findall(r"^\[testenv:{(i386,.*)}\]$", SETTINGS, flags=re.MULTILINE)
     assert known == environments.split(",")
     assert {row["environment"] for row in table("Processors")} <= {f"`tox -e {name}`" for name in known}
+
+
+def test_what_windows_skips_is_in_its_document() -> None:
+    """Each reason for which a test is not run there is a row of the table."""
+    document = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
+    reasons = {value for name, value in vars(helpers_platform).items() if name.isupper() and isinstance(value, str)}
+    assert len(reasons) > 10
+    assert [reason for reason in reasons if f"\n| {reason} |" not in document] == []
 
 
 def test_every_environment_of_the_document_is_one_of_tox() -> None:

@@ -10,6 +10,7 @@ import pytest
 from helpers_plugin import HEADER, WORKERS, passes, run_suite, xdist
 
 from axptr_native import PAGE_SIZE
+from axptr_native.handlers import status
 from axptr_native.testing._header import quick_cpu_name
 
 pytest_plugins = ["pytester"]
@@ -45,7 +46,8 @@ def test_a_suite_without_the_package_does_not_notice_the_plugin(
             assert [name for name in sys.modules if name.startswith("axptr_native")] == ["axptr_native_pytest"]
 
         def test_handlers():
-            assert [signal.getsignal(number) for number in (signal.SIGSEGV, signal.SIGBUS)] == [signal.SIG_DFL] * 2
+            numbers = [number for number in signal.Signals if number.name in ("SIGSEGV", "SIGBUS")]
+            assert [signal.getsignal(number) for number in numbers] == [signal.SIG_DFL] * len(numbers)
     """
     session = passes(run_suite(pytester, tests, "-p", "no:faulthandler", *options), 2)
     assert session.header == []
@@ -92,7 +94,8 @@ def test_the_header_is_told_once_when_the_package_is_used(
     cpu, pages, handlers, seed = header.removeprefix(HEADER).split("; ")
     assert cpu
     assert pages == f"pages of {PAGE_SIZE} bytes"
-    assert re.fullmatch(r"SIGSEGV and SIGBUS: \w+ in \S*axptr_native\S*", handlers)
+    signals = " and ".join(signal.name for signal in status())
+    assert re.fullmatch(rf"{signals}: \w+ in \S*axptr_native\S*", handlers)
     assert seed == "--axptr-seed=42"
     lines = session.stdout.splitlines()
     assert re.fullmatch(line_before, lines[lines.index(header) - 1])

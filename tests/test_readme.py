@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from child import LONG
 from helpers_documents import blocks
+from helpers_platform import require_words
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +32,7 @@ def test_every_fence_of_the_readme_is_known() -> None:
 @pytest.mark.parametrize("code", [code for option, code in PYTHON if not option])
 def test_a_block_of_python_runs(code: str, tmp_path: Path) -> None:
     """A block by itself is a program that succeeds."""
+    require_words(code)
     child = run(code, tmp_path)
     assert (child.returncode, child.stderr) == (0, "")
 
@@ -38,12 +40,14 @@ def test_a_block_of_python_runs(code: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(option.partition("=")[2], code) for option, code in PYTHON if option])
 def test_the_problem_is_real(number: str, code: str, tmp_path: Path) -> None:
     """A block that is marked with a signal dies of it."""
+    require_words(code)
     assert run(code, tmp_path).returncode == -getattr(signal.Signals, number)
 
 
 def test_the_message_in_the_readme_is_the_real_one(tmp_path: Path) -> None:
     """The comment above print() shows what is printed, but for the address."""
     code = next(code for _, code in PYTHON if "# [Errno 14]" in code)
+    require_words(code)
     shown = code.partition("# [Errno")[2].partition("\n")[0]
     printed = run(code, tmp_path).stdout.strip()
     address = re.compile("0x[0-9a-f]+")

