@@ -28,6 +28,7 @@ PYTHON_FUNCTIONS = (
     "PyBytes_FromStringAndSize",
     "PyBytes_AsString",
     "_PyBytes_Resize",
+    "PyLong_AsSize_t",
     "PyLong_AsUnsignedLongLong",
     "PyLong_AsLongLong",
     "PyLong_AsUnsignedLongLongMask",

@@ -11,8 +11,9 @@ from _ctypes import CFuncPtr
 from ._memory import READ_WRITE, protect_memory, reserve_memory, unmap_memory
 from ._native import ADDRESS_MAX, RESULTS, Call, Caller, check_status, go_on, lib
 from ._scalar import is_swapped, require_ctype
+from ._scans import count_elements
 from .addr import PAGE_SIZE
-from .uaccess import copy_from_user, count_elements, strncpy_from_user
+from .uaccess import copy_from_user, strncpy_from_user
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:

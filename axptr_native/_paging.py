@@ -27,7 +27,7 @@ def can_resolve(addr: int, access: MappingFlags) -> bool:
     return resolver is not None and resolver(FaultError(addr, access, FaultReason.REFUSED)) is None
 
 
-def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, overlap: int = 0) -> None:
+def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, overlap: int = 0) -> int:
     """Finish an access that faulted, or raise its fault.
 
     Args:
@@ -35,6 +35,9 @@ def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, ov
         size: Bytes that the whole operation was asked for.
         before: Bytes that the operation had done before this access.
         overlap: Bytes before the fault that are to be looked at again.
+
+    Returns:
+        From how many bytes after its start the access went on for the last time.
     """
     done, reached, retries = 0, 0, 0
     while True:
@@ -49,4 +52,4 @@ def resume(again: Callable[[int], int], size: int | None, *, before: int = 0, ov
         reached = progress
         done = max(done, progress - overlap)
         if go_on(again, done) == 0:
-            return
+            return done

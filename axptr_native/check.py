@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 from . import _native
 from ._native import ADDRESS_MAX, as_one, lib
 from ._scalar import WIDTHS, require_ctype
+from ._scans import count_elements, find_fault
 from .addr import VirtAddr, VirtAddrRange
 from .errors import FaultError, FaultReason, TooLongError
 from .flags import MappingFlags
 from .space import ProcessSpace
-from .uaccess import check_zeroed_user, count_elements, find_fault
+from .uaccess import check_zeroed_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

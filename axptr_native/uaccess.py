@@ -14,27 +14,24 @@ What a check or a probe found may have changed by the time of the next access: o
 
 from __future__ import annotations
 
-import errno
-import os
-from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uint8, c_void_p, sizeof
+from ctypes import addressof, c_void_p
 from operator import index
 
-from . import _native
 from ._buffer import BYTES_HEADER, locate
 from ._builtins import builtin
-from ._native import as_one, check_span, fault_error, go_on, lib, lib_dropping_gil
-from ._paging import can_resolve, resume
-from ._scalar import refuse_objects, scalar_of
-from .errors import FaultError, FaultReason, TooLongError, UserMemoryError
+from ._native import as_one, check_span, go_on, lib, lib_for
+from ._paging import resume
+from ._scalar import scalar_of
+from ._scans import count_accessible, count_elements, find_fault, find_nonzero
+from ._structures import copy_struct_from_user
+from .errors import FaultError, TooLongError
 from .flags import MappingFlags
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import Any
 
     from _typeshed import ReadableBuffer, WriteableBuffer
-
-    _Data = TypeVar("_Data", bound="Structure | Union | Array[Any] | _SimpleCData[Any]")
 
 __all__ = [
     "check_zeroed_user",
@@ -53,15 +50,11 @@ __all__ = [
     "strnlen_user",
 ]
 
-# Beside one busy thread, dropping the GIL costs a small read 160 to 400 us; keeping it for 1 MiB holds it 20 us.
-_DROP_GIL = 1 << 20
 _LARGE = 4 << 20
 """From this size on, the faults of fresh memory are most of the time of a copy."""
 _READ, _WRITE = MappingFlags.READ, MappingFlags.WRITE
 
-
-def _lib(size: int, release_gil: bool = False) -> CDLL:
-    return lib_dropping_gil if release_gil or size >= _DROP_GIL else lib
+copy_struct_from_user.__module__ = __name__  # where it is public, and where pickles look for it
 
 
 @builtin
@@ -90,7 +83,7 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: 
     own = id(data) + BYTES_HEADER
     if size >= _LARGE:
         lib.axp_prefer_large_pages(own, size)
-    copy = _lib(size, release_gil).axp_raw_copy_from_user
+    copy = lib_for(size, release_gil).axp_raw_copy_from_user
     if size and copy(own, addr, size):
         try:
             resume(lambda done: copy(own + done, addr + done, size - done), size)
@@ -115,19 +108,6 @@ def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:
     return go_on(copy_from_user, addr, error.transferred, partial=True)
 
 
-def find_fault(addr: int, size: int, access: MappingFlags) -> FaultError | None:
-    """Return the fault that an access to a span would be, or None."""
-    accessible = _probe("axp_probe_write" if access is _WRITE else "axp_probe_read", addr, size, access)
-    if accessible == size:
-        return None
-    nothing, seen = c_uint8(0), c_uint8()
-    if access is _WRITE:
-        failed = lib.axp_atomic_fetch_or(addr + accessible, 1, addressof(nothing), addressof(seen))
-    else:
-        failed = lib.axp_load(addr + accessible, 1, addressof(seen))
-    return fault_error(size, before=accessible) if failed else None
-
-
 @builtin
 def copy_from_user_into(addr: int, buffer: WriteableBuffer, *, release_gil: bool = False) -> None:
     """Fill a writable buffer from ``addr``.
@@ -149,7 +129,7 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer, *, release_gil: bool
     with memoryview(buffer) as view:
         own, size = locate(view, writable=True)
         addr, size = check_span(addr, size, _READ)
-        copy = _lib(size, release_gil).axp_copy_from_user
+        copy = lib_for(size, release_gil).axp_copy_from_user
         if size and copy(own, addr, size):
             resume(lambda done: copy(own + done, addr + done, size - done), size)
 
@@ -176,7 +156,7 @@ def copy_to_user(addr: int, data: ReadableBuffer, *, release_gil: bool = False) 
     with memoryview(data) as view:
         own, size = locate(view, writable=False)
         addr, size = check_span(addr, size, _WRITE)
-        copy = _lib(size, release_gil).axp_copy_to_user
+        copy = lib_for(size, release_gil).axp_copy_to_user
         if size and copy(addr, own, size):
             resume(lambda done: copy(addr + done, own + done, size - done), size)
 
@@ -195,8 +175,8 @@ def copy_in_user(dst: int, src: int, size: int) -> None:
     dst, size = check_span(dst, size, _WRITE)
     if src < dst < src + size:
         as_one(src, size, _READ, _copy_up, dst, src, size)
-    elif size and _lib(size).axp_copy_in_user(dst, src, size):
-        resume(lambda done: _lib(size).axp_copy_in_user(dst + done, src + done, size - done), size)
+    elif size and lib_for(size).axp_copy_in_user(dst, src, size):
+        resume(lambda done: lib_for(size).axp_copy_in_user(dst + done, src + done, size - done), size)
 
 
 def _copy_up(dst: int, src: int, size: int) -> None:
@@ -206,8 +186,8 @@ def _copy_up(dst: int, src: int, size: int) -> None:
     """
     probe_read(src, size)
     probe_write(dst, size)
-    if _lib(size).axp_copy_in_user(dst, src, size):
-        resume(lambda done: _lib(size).axp_copy_in_user(dst + done, src + done, size - done), size)
+    if lib_for(size).axp_copy_in_user(dst, src, size):
+        resume(lambda done: lib_for(size).axp_copy_in_user(dst + done, src + done, size - done), size)
 
 
 def clear_user(addr: int, size: int) -> None:
@@ -219,8 +199,8 @@ def clear_user(addr: int, size: int) -> None:
     Source: Linux ``clear_user``.
     """
     addr, size = check_span(addr, size, _WRITE)
-    if size and _lib(size).axp_fill_user(addr, 0, size):
-        resume(lambda done: _lib(size).axp_fill_user(addr + done, 0, size - done), size)
+    if size and lib_for(size).axp_fill_user(addr, 0, size):
+        resume(lambda done: lib_for(size).axp_fill_user(addr + done, 0, size - done), size)
 
 
 @builtin
@@ -289,23 +269,6 @@ def strnlen_user(addr: int, limit: int) -> int:
     return count_elements(addr, 1, index(limit))
 
 
-def count_elements(addr: int, width: int, limit: int) -> int:
-    """Return the elements of 1, 2, 4 or 8 bytes before the first that is zero, at most ``limit``."""
-    addr, size = check_span(addr, limit * width, _READ)
-    count = c_void_p()
-    start = addr
-    if size and _lib(size).axp_strnlen_user(addr, width, limit, count):
-
-        def again(done: int) -> int:
-            nonlocal start
-            start = addr + done
-            status: int = _lib(size).axp_strnlen_user(start, width, limit - done // width, count)
-            return status
-
-        resume(again, size)
-    return (start - addr) // width + (count.value or 0)
-
-
 @builtin
 def strncpy_from_user(addr: int, limit: int) -> bytes:
     """Return the string at ``addr``, without its zero byte.
@@ -327,42 +290,6 @@ def strncpy_from_user(addr: int, limit: int) -> bytes:
     return go_on(copy_from_user, addr, length).partition(b"\0")[0]
 
 
-def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
-    """Return a copy of an extensible structure, as a system call takes it from an older or a newer caller.
-
-    Args:
-        addr: Where the caller's structure is.
-        usize: Its size as the caller knows it.  Smaller than ours: the rest of ours is zero.  Larger: what we do not
-            know must be zero.
-        ctype: Our structure (or union, array, simple type).  A pointer in it is copied, and what it points to is not:
-            following it through ctypes is an unguarded access.
-
-    Raises:
-        FaultError: It cannot be read.
-        TypeError: ``ctype`` holds Python objects.
-        UserMemoryError: ``errno`` is E2BIG: the caller uses a part that we do not know.
-
-    Source: Linux ``copy_struct_from_user``.
-    """
-    refuse_objects(ctype)
-    addr, usize = check_span(addr, usize, _READ)
-    if _native.injecting and not lib.axp_injection_held():
-        copied: _Data = as_one(addr, usize, _READ, copy_struct_from_user, addr, usize, ctype)
-        return copied
-    result = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
-    size = min(usize, sizeof(ctype))
-    own = addressof(result)
-    if size and _lib(size).axp_raw_copy_from_user(own, addr, size):
-        resume(lambda done: _lib(size).axp_raw_copy_from_user(own + done, addr + done, size - done), usize)
-    unknown = size + _find_nonzero(addr + size, usize - size, usize, before=size)
-    if unknown < usize:
-        where = f"byte {unknown} of {usize} at {addr:#x}"
-        raise UserMemoryError(
-            errno.E2BIG, f"{os.strerror(errno.E2BIG)}: {where} is not zero, and {ctype.__name__} has only {size}"
-        )
-    return result
-
-
 def check_zeroed_user(addr: int, size: int) -> bool:
     """Return whether all ``size`` bytes at ``addr`` are zero.
 
@@ -372,23 +299,7 @@ def check_zeroed_user(addr: int, size: int) -> bool:
     Source: Linux ``check_zeroed_user``.
     """
     addr, size = check_span(addr, size, _READ)
-    return _find_nonzero(addr, size, size) == size
-
-
-def _find_nonzero(addr: int, size: int, asked: int, *, before: int = 0) -> int:
-    """Return the offset of the first byte that is not zero, or ``size``."""
-    offset = c_void_p()
-    start = addr
-    if size and _lib(size).axp_find_nonzero_user(addr, size, offset):
-
-        def again(done: int) -> int:
-            nonlocal start
-            start = addr + done
-            status: int = _lib(size).axp_find_nonzero_user(start, size - done, offset)
-            return status
-
-        resume(again, asked, before=before)
-    return start - addr + (offset.value or 0)
+    return find_nonzero(addr, size, size) == size
 
 
 @builtin
@@ -413,16 +324,13 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer, *, release_gil: b
     start = 0
     with memoryview(needle) as view:
         own, needle_size = locate(view, writable=False)
-        find = _lib(size, release_gil).axp_find_in_user
+        find = lib_for(size, release_gil).axp_find_in_user
         if find(addr, size, own, needle_size, offset):
-
-            def again(done: int) -> int:
-                nonlocal start
-                start = done
-                status: int = find(addr + done, size - done, own, needle_size, offset)
-                return status
-
-            resume(again, size, overlap=max(needle_size - 1, 0))
+            start = resume(
+                lambda done: find(addr + done, size - done, own, needle_size, offset),
+                size,
+                overlap=max(needle_size - 1, 0),
+            )
     found = start + (offset.value or 0)
     return found if found < size or not needle_size else None
 
@@ -436,7 +344,7 @@ def probe_read(addr: int, size: int) -> int:
     Raises:
         FaultError: Only with reason OUT_OF_RANGE.
     """
-    return _probe("axp_probe_read", addr, size, _READ)
+    return count_accessible(addr, size, _READ)
 
 
 @builtin
@@ -449,21 +357,4 @@ def probe_write(addr: int, size: int) -> int:
     Raises:
         FaultError: Only with reason OUT_OF_RANGE.
     """
-    return _probe("axp_probe_write", addr, size, _WRITE)
-
-
-def _probe(name: str, addr: int, size: int, access: MappingFlags) -> int:
-    addr, size = check_span(addr, size, access)
-    probe = getattr(_lib(size), name)
-    accessible = c_void_p()
-    done = 0
-    failed = probe(addr, size, accessible)
-    while not failed:
-        done += accessible.value or 0
-        if done == size or not can_resolve(addr + done, access):
-            return done
-        failed = go_on(probe, addr + done, size - done, accessible)
-    error = fault_error(size)
-    if error.reason is FaultReason.INJECTED:
-        return 0
-    raise error
+    return count_accessible(addr, size, _WRITE)

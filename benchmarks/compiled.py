@@ -33,13 +33,14 @@ def compile_calls(folder: Path) -> ctypes.CDLL | Unavailable:
     return failed or ctypes.CDLL(str(built))
 
 
-def compile_floor(folder: Path) -> dict[str, Any] | Unavailable:
-    """Return the functions of the floor extension, by name."""
+def compile_floor(folder: Path, *options: str) -> dict[str, Any] | Unavailable:
+    """Return the functions of the floor extension, by name; ``folder`` is made."""
     headers = sysconfig.get_path("include")
     if not (Path(headers) / "Python.h").exists():
         return Unavailable("this Python's headers are not installed")
+    folder.mkdir()
     built = folder / "floor.so"
-    failed = _compile(f"-I{headers}", HERE / "floor.c", "-o", built)
+    failed = _compile(f"-I{headers}", *options, HERE / "floor.c", "-o", built)
     if failed:
         return failed
     loader = ExtensionFileLoader("floor", str(built))

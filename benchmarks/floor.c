@@ -13,9 +13,14 @@ static int count_is(Py_ssize_t wanted, Py_ssize_t count)
     return count == wanted;
 }
 
+/* What a 64-bit number is converted by as a rule. */
+#ifndef ADDRESS_FROM
+#define ADDRESS_FROM PyLong_AsUnsignedLongLong
+#endif
+
 static int to_address(PyObject *number, uintptr_t *address_out)
 {
-    *address_out = (uintptr_t)PyLong_AsUnsignedLongLong(number);
+    *address_out = (uintptr_t)ADDRESS_FROM(number);
     return *address_out != UINTPTR_MAX || !PyErr_Occurred();
 }
 

@@ -42,7 +42,8 @@ alike.  A cell is the median time of a row, and the median of its ratio to the f
 half the interquartile range, relative to the median.
 
 - The **floor extension** is a module written in C for this, called by METH_FASTCALL: it checks its arguments and guards
-  nothing.
+  nothing.  It converts an address by PyLong_AsUnsignedLongLong, as is usual.  The library does by PyLong_AsSize_t,
+  which is faster by 10 to 30 ns, as much as a guard costs; so does the floor extension **by size_t**.
 - **ctypes** and **cffi** are unguarded too.
 - **process_vm_readv** is called through ctypes, finds its iovecs prepared, and makes no object of what it reads.
 - **/proc/self/mem** is open already.

@@ -32,7 +32,8 @@ class Rivals:
 
     def __init__(self, memory: Memory, folder: Path, opened: contextlib.ExitStack) -> None:
         self.calls = compile_calls(folder)
-        self._floor = compile_floor(folder)
+        self._floor = compile_floor(folder / "floor")
+        self._lower_floor = compile_floor(folder / "lower_floor", "-DADDRESS_FROM=PyLong_AsSize_t")
         self._readv = _bind_readv(memory)
         self._memory_file = _open_memory_file(opened)
         self._editor = _attach_editor(memory, opened)
@@ -41,6 +42,10 @@ class Rivals:
     def floor(self, statement: str, **names: object) -> Batch | Unavailable:
         """Return a batch of a statement that sees the functions of the floor extension."""
         return _python_in(self._floor, statement, names)
+
+    def lower_floor(self, statement: str, **names: object) -> Batch | Unavailable:
+        """Return the same of one that converts an address as fast as the library does."""
+        return _python_in(self._lower_floor, statement, names)
 
     def cffi(self, statement: str, **names: object) -> Batch | Unavailable:
         """Return a batch of a statement that sees functions of cffi, and pointer types as ``chars`` and ``words``."""

@@ -42,6 +42,7 @@ def test_word(compare: Compare, bars: Bars, memory: Memory, rivals: Rivals) -> N
         {
             "get_user": python("get_user(addr, c_uint64)", get_user=uaccess.get_user, **names),
             "floor extension": rivals.floor("read_u64(addr)", **names),
+            "floor extension, by size_t": rivals.lower_floor("read_u64(addr)", **names),
             "c_uint64.from_address().value": python("c_uint64.from_address(addr).value", **names),
             "ctypes.cast()[0]": python("cast(addr, words)[0]", cast=ctypes.cast, words=POINTER(c_uint64), **names),
             "ctypes.string_at": python("string_at(addr, 8)", string_at=ctypes.string_at, **names),
@@ -64,6 +65,7 @@ def test_bytes(compare: Compare, bars: Bars, memory: Memory, rivals: Rivals, siz
         {
             "copy_from_user": python("copy_from_user(addr, size)", copy_from_user=uaccess.copy_from_user, **names),
             "floor extension": rivals.floor("copy(addr, size)", **names),
+            "floor extension, by size_t": rivals.lower_floor("copy(addr, size)", **names),
             "ctypes.string_at": python("string_at(addr, size)", string_at=ctypes.string_at, **names),
             "cffi: unpack": rivals.cffi("unpack(cast(chars, addr), size)", **names),
             "cffi: buffer()[:]": rivals.cffi("buffer(cast(chars, addr), size)[:]", **names),

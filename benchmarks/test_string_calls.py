@@ -37,6 +37,7 @@ def test_string(compare: Compare, bars: Bars, memory: Memory, rivals: Rivals, si
         {
             "strncpy_from_user": python("strncpy(addr, limit)", strncpy=uaccess.strncpy_from_user, **names),
             "floor extension": rivals.floor("string(addr)", **names),
+            "floor extension, by size_t": rivals.lower_floor("string(addr)", **names),
             "strnlen, in C": rivals.in_c("strnlen", memory.user, memory.own, size),
             "ctypes.string_at": python("string_at(addr)", string_at=ctypes.string_at, **names),
             "cffi: string": rivals.cffi("string(cast(chars, addr))", **names),

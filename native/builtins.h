@@ -30,6 +30,7 @@ typedef struct axp_python {
     object *(*bytes_from)(const char *bytes, ptrdiff_t size);
     char *(*bytes_start)(object *bytes);
     int (*resize_bytes)(object **bytes, ptrdiff_t size);
+    size_t (*as_size)(object *number);
     uint64_t (*as_unsigned)(object *number);
     int64_t (*as_signed)(object *number);
     uint64_t (*as_masked)(object *number);

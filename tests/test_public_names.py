@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the package offers at its top level, and what importing it costs."""
 
+import pickle
 import subprocess
 import sys
 
@@ -47,6 +48,14 @@ def test_modules_export_what_they_define() -> None:
     for module in SUBMODULES:
         for name in module.__all__:
             assert hasattr(module, name), f"{module.__name__}.{name}"
+
+
+@pytest.mark.parametrize("name", uaccess.__all__)
+def test_functions_of_uaccess_say_that_they_are_its_own(name: str) -> None:
+    """Whichever file one is written in, help() and pickles find it where it is public."""
+    function = getattr(uaccess, name)
+    assert function.__module__ == "axptr_native.uaccess"
+    assert pickle.loads(pickle.dumps(function)) is function
 
 
 @pytest.mark.parametrize("name", ["Userptr", "_nothing", "__wrapped__", "copy_from_user"])

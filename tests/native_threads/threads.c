@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,6 +40,30 @@ static _Noreturn void broken(const char *condition, int line)
 {
     fprintf(stderr, "threads.c:%d: does not hold: %s\n", line, condition);
     abort();
+}
+
+int __interceptor_sigaction(int signal, const struct sigaction *action, struct sigaction *replaced_out);
+
+/*
+ * In the system, setting an action and reading it exclude each other.  gcc's ThreadSanitizer, whose handler
+ * is the system's, keeps the program's own in a table, and does not read that at once: the library was given
+ * half of one handler's address and half of another's, and called it.  So whoever asks here, the library too,
+ * does so alone. Relaxed: the sanitizer must not take this for an order that the system gives.
+ */
+int sigaction(int signal, const struct sigaction *action, struct sigaction *replaced_out)
+{
+    static atomic_flag busy = ATOMIC_FLAG_INIT;
+    sigset_t all, mask;
+    int result;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &mask); /* a handler asks too */
+    while (atomic_flag_test_and_set_explicit(&busy, memory_order_relaxed))
+        sched_yield();
+    result = __interceptor_sigaction(signal, action, replaced_out);
+    atomic_flag_clear_explicit(&busy, memory_order_relaxed);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return result;
 }
 
 typedef struct worker {
