@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .flags import MappingFlags
 
 _TRIES = 64
-_EMPTY = (0x1000_0000_0000, 0x2000_0000_0000) if ADDRESS_MAX >> 32 else (0x6000_0000, 0xA000_0000)
+EMPTY = (0x1000_0000_0000, 0x2000_0000_0000) if ADDRESS_MAX >> 32 else (0x6000_0000, 0xA000_0000)
 """Far from where systems put programs, libraries, and stacks, which must be able to grow."""
 
 
@@ -105,7 +105,7 @@ def _reserve(size: int) -> int:
     """
     chosen = random.SystemRandom()  # not the global one, which tests seed alike in every process
     for _ in range(_TRIES):
-        hint = chosen.randrange(*_EMPTY, mmap.ALLOCATIONGRANULARITY)
+        hint = chosen.randrange(*EMPTY, mmap.ALLOCATIONGRANULARITY)
         start = map_memory(size, NO_ACCESS, start=hint)
         if start == hint:
             return start

@@ -48,7 +48,7 @@ _DROP_GIL_COUNT, _DROP_GIL_BYTES, _DROP_GIL_FAULTS = 4096, 1 << 20, 16
 _WORD = 8
 _NO_ADDRESS = 2**64 - 1
 
-_HIGHEST = dict.fromkeys("QLNP", ADDRESS_MAX) | dict.fromkeys("qln", ADDRESS_MAX // 2)
+_HIGHEST = dict.fromkeys("QLNP", ADDRESS_MAX) | dict.fromkeys("qln", min(ADDRESS_MAX, 2**63 - 1))
 """The highest address, for each format of 8-byte integers."""
 _NATIVE_ORDERS = ("", "@", "=", {"little": "<", "big": ">"}[sys.byteorder])
 

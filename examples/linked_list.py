@@ -81,7 +81,7 @@ def main() -> None:
         link = nodes[2].field("next").get(space)
         ours = ctypes.create_string_buffer(64)
         for story, bad in {
-            "overwritten by a string": int.from_bytes(b"AAAAAAAA", "little"),
+            "overwritten by a string": int.from_bytes(b"A" * ctypes.sizeof(ctypes.c_void_p), "little"),
             "a few bits flipped": nodes[3].address ^ 0x3,
             "pointing to freed memory": nodes[3].address + PAGE_SIZE,
             "pointing into our own memory": ctypes.addressof(ours) & ~7,

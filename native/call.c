@@ -4,18 +4,17 @@
 
 #include "call_convention.h"
 #include "guard.h"
+#include "instruction.h"
 
 /*
  * A caller takes as many arguments of each kind as there may be, and hands them on as it found them: those
- * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  In
- * front of them is the call, in 64 bits also where that takes two words, so that what is aligned to it behind
- * stays so.
+ * that nobody passed are registers, and stack of whoever called us, that the function does not look at.  A
+ * word has 64 bits also where an address has 32: two arguments, or one of 64 bits, which stays aligned.
  */
 #define PARAMETERS                                                                                          \
-    uintptr_t w0, uintptr_t w1, uintptr_t w2, uintptr_t w3, uintptr_t w4, uintptr_t w5, uintptr_t w6,       \
-        uintptr_t w7, uintptr_t w8, uintptr_t w9, uintptr_t w10, uintptr_t w11, uintptr_t w12,              \
-        uintptr_t w13, uintptr_t w14, uintptr_t w15, double f0, double f1, double f2, double f3, double f4, \
-        double f5, double f6, double f7
+    uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3, uint64_t w4, uint64_t w5, uint64_t w6, uint64_t w7, \
+        uint64_t w8, uint64_t w9, uint64_t w10, uint64_t w11, uint64_t w12, uint64_t w13, uint64_t w14,     \
+        uint64_t w15, double f0, double f1, double f2, double f3, double f4, double f5, double f6, double f7
 #define WORDS w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15
 #define FLOATS f0, f1, f2, f3, f4, f5, f6, f7
 
@@ -25,7 +24,7 @@ enum { WORD_COUNT = 16, FLOAT_COUNT = 8 };
 
 typedef struct call_attempt {
     axp_attempt attempt; /* first: run() gets a pointer to it */
-    uintptr_t words[WORD_COUNT];
+    uint64_t words[WORD_COUNT];
     double floats[FLOAT_COUNT];
     int error; /* errno as the function finds it, and leaves it */
     union {
@@ -36,14 +35,18 @@ typedef struct call_attempt {
     } result;
 } call_attempt;
 
-/* What a fault attempted, where the processor does not say: what can be read was written to. */
-static uint32_t access_of(const axp_fault *fault)
+/* What a fault attempted, where the processor does not say: what its instruction does, or, of what can be
+ * read, a write. */
+static uint32_t access_of(const axp_fault *fault, uintptr_t instruction)
 {
     size_t accessible = 0;
     uint32_t held = axp_injection_held();
+    uint32_t access = fault->access;
 
-    if (fault->access != 0)
-        return fault->access;
+    if (access == 0 && instruction != 0)
+        access = axp_access_of_instruction(instruction);
+    if (access != 0)
+        return access;
     axp_hold_injection(1);
     axp_probe_read((uintptr_t)fault->address, 1, &accessible);
     axp_hold_injection(held);
@@ -59,7 +62,7 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
     described->failed = axp_guarded_call(&call->attempt);
     if (described->failed == -EFAULT) {
         described->fault = call->attempt.fault;
-        described->fault.access = access_of(&described->fault);
+        described->fault.access = access_of(&described->fault, (uintptr_t)described->instruction);
     }
     errno = call->error;
 }
@@ -71,7 +74,7 @@ static void perform(call_attempt *call, axp_call *described, void (*run)(axp_att
         call_attempt *call = (call_attempt *)attempt;                                                        \
         uintptr_t address = attempt->call->function;                                                         \
         __typeof__(FUNCTION_OF(type)) function = (FUNCTION_OF(type))AXP_ENTRY_OF(address);                   \
-        const uintptr_t *w = call->words;                                                                    \
+        const uint64_t *w = call->words;                                                                     \
         const double *f = call->floats;                                                                      \
                                                                                                              \
         errno = call->error;                                                                                 \
@@ -107,7 +110,7 @@ int axp_caller_of(uint32_t result, axp_caller *caller_out)
         return -EINVAL;
     *caller_out = (axp_caller){
         .address = callers[result],
-        .arguments = WORD_COUNT * sizeof(uintptr_t) / sizeof(uint64_t),
+        .arguments = WORD_COUNT,
         .floats = AXP_FLOATS_PASSED,
     };
     return 0;

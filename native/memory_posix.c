@@ -66,15 +66,34 @@ int axp_unmap(uintptr_t start, size_t size)
     return munmap((void *)start, size) == 0 ? 0 : -errno;
 }
 
+#if defined(MADV_POPULATE_READ)
+/* An emulator of a processor takes every advice for followed, also one that no system knows. */
+static int follows_advice(void)
+{
+    enum { UNTRIED, FOLLOWS, PRETENDS, NO_ADVICE = 0x7fff };
+    static _Atomic int seen = UNTRIED; /* whoever tries sees the same */
+
+    if (seen == UNTRIED)
+        seen = madvise((void *)axp_page_start((uintptr_t)&axp_page_bytes), axp_page_bytes, NO_ADVICE) == 0
+                   ? PRETENDS
+                   : FOLLOWS;
+    return seen == FOLLOWS;
+}
+#endif
+
 int axp_populate(uintptr_t start, size_t size, uint32_t access)
 {
     if ((access != AXP_READ && access != AXP_WRITE) || start % axp_page_bytes != 0)
         return -EINVAL;
 #if defined(MADV_POPULATE_READ)
-    if (madvise((void *)start, size, access == AXP_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
-        return 0;
-    if (errno != EINVAL) /* which a kernel that does not know the advice says too */
-        return -errno;
+    if (follows_advice()) {
+        int advice = access == AXP_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+
+        if (madvise((void *)start, size, advice) == 0)
+            return 0;
+        if (errno != EINVAL) /* which a kernel that does not know the advice says too */
+            return -errno;
+    }
 #endif
     return axp_populate_by_touch(start, size, access);
 }

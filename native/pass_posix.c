@@ -7,6 +7,7 @@
 #include "context.h"
 #include "guard.h"
 #include "handlers_posix.h"
+#include "instruction.h"
 #include "thread.h"
 
 /* How often a handler below may return from the same fault, or fault itself, before the one below it is
@@ -147,20 +148,17 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
     uintptr_t address = (uintptr_t)info->si_addr;
     size_t accessible = 0;
     uint32_t held = axp_injection_held();
+    uint32_t access = axp_access_of_fault(context, address);
 
     if (axp_registers_hash(context) != registers)
         return 1;
     axp_hold_injection(1);
-    switch (axp_access_of_fault(context, address)) {
-    case AXP_READ:
+    if (access == 0)
+        access = axp_access_of_instruction(axp_instruction(context));
+    if (access == AXP_READ)
         axp_probe_read(address, 1, &accessible);
-        break;
-    case AXP_WRITE:
+    else if (access != AXP_EXECUTE) /* also where nobody knows: what can be written to can be read */
         axp_probe_write(address, 1, &accessible);
-        break;
-    default: /* an instruction that could not be fetched, or nobody knows */
-        break;
-    }
     axp_hold_injection(held);
     return accessible != 0;
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "page.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define AXP_SANITIZED 1
 #elif defined(__has_feature)
@@ -200,6 +202,19 @@ static inline uintptr_t axp_raw_find(uintptr_t from, size_t size, const void *ne
 AXP_TOUCHES_USER void axp_touch_read(uintptr_t at)
 {
     (void)*(const volatile unsigned char *)at;
+}
+
+/* Tries the first page of a word on two pages, where a misaligned word takes several loads, in any order. */
+AXP_TOUCHES_USER void axp_touch_first(uintptr_t at, size_t width)
+{
+#if defined(__riscv)
+    const size_t loaded_at_once = 1;
+#else
+    const size_t loaded_at_once = sizeof(uintptr_t);
+#endif
+
+    if (width > loaded_at_once && axp_within_page(at, width) < width)
+        axp_touch_read(at);
 }
 
 /* Tries one byte's page for writing and changes nothing: exchanges the byte for itself.  Not fetch_or(0),

@@ -42,6 +42,7 @@ static void find_zero_at_once(axp_attempt *attempt)
 /* One element; of a misaligned one a part may lie on the next page. */
 AXP_TOUCHES_USER int is_zero(uintptr_t at, size_t width)
 {
+    axp_touch_first(at, width);
     switch (width) {
     case 2:
         return *(const volatile axp_any16 *)at == 0;

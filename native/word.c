@@ -40,7 +40,11 @@ typedef struct word_attempt {
 #define PACKED(type) ((volatile struct { type value; } __attribute__((packed, may_alias)) *)at)
 
 #define LOAD(type) word->seen = *(const volatile type *)at
-#define LOAD_MISALIGNED(type) word->seen = PACKED(type)->value
+#define LOAD_MISALIGNED(type)              \
+    do {                                   \
+        axp_touch_first(at, sizeof(type)); \
+        word->seen = PACKED(type)->value;  \
+    } while (0)
 #define STORE(type) *(volatile type *)at = (type)word->operand
 /* All or nothing, also where it takes several accesses: both pages are tried first. */
 #define STORE_MISALIGNED(type)                                  \

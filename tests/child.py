@@ -23,9 +23,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helpers_processor import SLOWER
+
 BANNER = "Fatal Python error"
-HANG = 10
+HANG = 10 * SLOWER
 """Seconds after which a process that should have ended counts as hanging."""
+
+LONG = 60 * SLOWER
+"""Seconds that anything else may take."""
 
 
 class Outcome(NamedTuple):
@@ -46,7 +51,7 @@ def run(
     cwd: Path,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = LONG,
 ) -> Outcome:
     """Run a snippet in a new interpreter without faulthandler, unless told otherwise.  A child that hangs fails."""
     command = [sys.executable, *options, "-c", textwrap.dedent(code), *map(str, arguments)]
@@ -54,7 +59,7 @@ def run(
 
 
 def run_command(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None, timeout: float = 60
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None, timeout: float = LONG
 ) -> Outcome:
     """Run a program to its end."""
     done = subprocess.run(
@@ -68,7 +73,7 @@ def run_command(
         timeout=timeout,
         check=False,
     )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    return Outcome(done.returncode, done.stdout, own_words(done.stderr))
 
 
 def clean_environment() -> dict[str, str]:
@@ -78,6 +83,11 @@ def clean_environment() -> dict[str, str]:
         kept.pop(name, None)
     paths = [str(Path(__file__).parent), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def own_words(said: str) -> str:
+    """Return what a process said, without what an emulator says of its death."""
+    return "".join(line for line in said.splitlines(keepends=True) if not line.startswith("qemu: uncaught target "))
 
 
 def check(outcome: Outcome, returncode: int = 0) -> Outcome:
@@ -225,4 +235,4 @@ def fork_outcomes(driver: Outcome) -> dict[str, Outcome]:
     """Return what in_forks() printed, by case."""
     check(driver)
     entries = [json.loads(line) for line in driver.stdout.splitlines()]
-    return {case: Outcome(returncode, "", text) for case, returncode, text in entries}
+    return {case: Outcome(returncode, "", own_words(text)) for case, returncode, text in entries}

@@ -31,7 +31,8 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for name in {item.name, getattr(item, "originalname", item.name)}:
+        # With its parameters, the first of them, or none.
+        for name in {item.name, item.name.partition("-")[0] + "]", getattr(item, "originalname", item.name)}:
             reason = NOT_HERE.get(f"{item.path.name}::{name}")
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))

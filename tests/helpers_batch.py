@@ -4,6 +4,8 @@
 import array
 from collections.abc import Iterable
 
+from helpers_memory import END
+
 from axptr_native import PAGE_SIZE
 
 GOOD_PAGES = 4
@@ -13,11 +15,11 @@ NOWHERE = {
     "null": 0,
     "not canonical": 1 << 62,
     "kernel's": 0xFFFF_8000_0000_0000,
-    "last page": 2**64 - 4096,
-    "last byte": 2**64 - 1,
+    "last page": END - 4096,
+    "last byte": END - 1,
     "negative": -1,
-    "very negative": -(2**64),
-    "too large": 2**64,
+    "very negative": -END,
+    "too large": END,
     "far too large": 10**400,
 }
 """Numbers at which there is no memory, whoever asks."""

@@ -36,6 +36,9 @@ LAST_CHARACTER = "\U0010ffff" if ctypes.sizeof(ctypes.c_wchar) > 2 else "\uffff"
 
 READ_ONLY = "READ_ONLY"
 
+END = ADDRESS_MAX + 1
+"""What comes after the last address: 2**64, or 2**32."""
+
 FAR = 2**40 if ADDRESS_MAX >> 32 else 2**26
 """More bytes than a test's memory has, and fewer than lie above it."""
 

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from helpers_processor import NOT_ON_PROCESSOR
 
 
 def c_library() -> ctypes.CDLL:
@@ -132,7 +133,7 @@ _ON_WINDOWS = {
     "test_view.py::test_a_long_double_is_too_wide_for_one_access": SAME_TYPE,
 }
 
-NOT_HERE = _ON_WINDOWS if sys.platform == "win32" else {}
+NOT_HERE = NOT_ON_PROCESSOR | (_ON_WINDOWS if sys.platform == "win32" else {})
 """Files, and tests of files: why they are skipped."""
 
 _WORDS = {".truncate(": CUT, "map_pager(": PAGER, "CDLL(None)": C_LIBRARY} if sys.platform == "win32" else {}

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import pytest
-from child import run_command
+from child import LONG, run_command
 
 HEADER = "axptr-native: "
 
@@ -82,7 +82,7 @@ def run_suite(
         [sys.executable, "-m", "pytest", "--strict-markers", *plugins, *options],
         cwd=pytester.path,
         environment={} if autoload else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        timeout=120,
+        timeout=2 * LONG,
     )
     reports = [Report(**json.loads(line)) for line in reported.read_text().splitlines()]
     return Session(done.returncode, done.stdout, done.stderr, reports)

@@ -13,7 +13,7 @@ import pytest
 from axptr_native.call import guarded
 from axptr_native.testing import Region
 
-_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_ulong
+_POINTER, _INT, _LONG, _INT64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_ulong, ctypes.c_int64
 
 
 def load(name: str, prototypes: dict[str, tuple[Any, ...]]) -> Any:
@@ -183,7 +183,7 @@ def load_sqlite() -> Any:
         {
             "sqlite3_open": (_INT, ctypes.c_char_p, _POINTER),
             "sqlite3_close": (_INT, _POINTER),
-            "sqlite3_deserialize": (_INT, _POINTER, ctypes.c_char_p, _POINTER, _LONG, _LONG, ctypes.c_uint),
+            "sqlite3_deserialize": (_INT, _POINTER, ctypes.c_char_p, _POINTER, _INT64, _INT64, ctypes.c_uint),
             "sqlite3_prepare_v2": prepare,
             "sqlite3_prepare16_v2": prepare,
             "sqlite3_bind_text": bind,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers_platform import MAPS, c_library
 
-from axptr_native._regions import ENDINGS, Ending
+from axptr_native._regions import EMPTY, ENDINGS, Ending
 from axptr_native.testing import (
     Region,
     SweepKind,
@@ -58,5 +58,5 @@ needs_maps = pytest.mark.skipif(os.name == "nt" or not _MAPS.exists(), reason=MA
 def left() -> object:
     """Return what would show a leak: the mappings where regions are put, and the number of open files."""
     lines = _MAPS.read_text(encoding="utf-8").splitlines()
-    mapped = [line for line in lines if 0x1000_0000_0000 <= int(line.partition("-")[0], 16) < 0x2000_0000_0000]
+    mapped = [line for line in lines if EMPTY[0] <= int(line.partition("-")[0], 16) < EMPTY[1]]
     return mapped, len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -181,7 +181,7 @@ def test_the_parser_sees_every_declaration() -> None:
         (
             "AXP_API int axp_install",
             "AXP_API size_t axp_install",
-            f"axp_install returns size_t, not {ctypes.c_int.__name__}",
+            "axp_install returns size_t, not c_",
         ),
         ("AXP_API const char *axp_compiler", "AXP_API int axp_compiler", "axp_compiler returns int, not c_char_p"),
         ("int axp_install(void);", "int axp_install(void);\nAXP_API int axp_install(void);", "in the header twice"),

@@ -307,7 +307,7 @@ def test_other_mappings_stay_out_of_a_living_space() -> None:
 def test_addresses_are_given_back_with_the_space() -> None:
     """The reservation goes when nobody holds the space any more, closed or not."""
     for close in (True, False):
-        space = AddrSpace(1 << 30)
+        space = AddrSpace(1 << 26)
         space.map_alloc(None, PAGE_SIZE, RW)
         base = int(space.base)
         if close:

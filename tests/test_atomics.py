@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_memory import LAST_CHARACTER, READ, WRITE, fault_of, good_memory, peek, poke, refused, seen
+from child import LONG
+from helpers_memory import END, LAST_CHARACTER, READ, WRITE, fault_of, good_memory, peek, poke, refused, seen
 
 from axptr_native import PAGE_SIZE, FaultReason, atomics
 from axptr_native._native import lib_dropping_gil
@@ -115,7 +116,7 @@ def test_compare_exchange_compares_bits_not_values(at: int) -> None:
         (ctypes.c_char, b"a", b"\xff"),
         (ctypes.c_wchar, "a", LAST_CHARACTER),
         (ctypes.c_void_p, 0x1234, None),
-        (ctypes.c_char_p, 0x1, 2**64 - 1),
+        (ctypes.c_char_p, 0x1, END - 1),
         (ctypes.POINTER(ctypes.c_int), None, 0x10),
         (ctypes.c_int32.__ctype_be__, 1, -2),
         (ctypes.c_uint64.__ctype_le__, 1, 2**64 - 1),
@@ -149,7 +150,7 @@ def test_a_misaligned_atomic_is_refused_and_changes_nothing(ctype: type[Any], at
     """MISALIGNED with its address, no signal, and the bytes stay: for good memory as for bad."""
     width = ctypes.sizeof(ctype)
     for offset in range(1, width):
-        for base in (at, 0x1000, 2**47, 2**64 - 64):
+        for base in (at, 0x1000, END // 2, END - 64):
             address = base + offset
             told = f"{address:#x}"
             error = fault_of(partial(atomics.load, address, ctype), told)
@@ -270,7 +271,7 @@ def test_processes_that_share_memory_lose_no_update(tmp_path: Path) -> None:
         for number in range(4)
     ]
     try:
-        printed = [worker.communicate(timeout=60)[0] for worker in workers]
+        printed = [worker.communicate(timeout=LONG)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

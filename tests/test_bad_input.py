@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, Indexed, fault_of, good_memory, peek, poke, refused, seen
+from helpers_memory import END, READ, WRITE, Indexed, fault_of, good_memory, peek, poke, refused, seen
 
 from axptr_native import PAGE_SIZE, FaultReason, MappingFlags, VirtAddr, atomics, uaccess
 from axptr_native._regions import is_x86_64
@@ -53,9 +53,11 @@ SIZED: dict[str, tuple[MappingFlags, SizedCall]] = {
 }
 PROBES = {"probe_read", "probe_write"}
 
-UNMAPPED = (0, 1, 4095, 2**64 - PAGE_SIZE, 2**64 - 4096, 0xFFFF_8000_0000_0000, 0xFFFF_8000_0000_0001)
-NOT_CANONICAL = (1 << 47, (1 << 47) + 1, 1 << 50, 1 << 62, 1 << 63, (1 << 63) + 8, 0xFFFF_7FFF_FFFF_FF00)
-OUTSIDE = (-1, -(2**63), -(2**64), 2**64, 2**64 + 5, 2**70, 10**400)
+KERNEL_HALF = (0xFFFF_8000_0000_0000, 0xFFFF_8000_0000_0001)
+UNMAPPED = tuple(at for at in (0, 1, 4095, END - PAGE_SIZE, END - 4096, *KERNEL_HALF) if at < END)
+OUTSIDE_48_BITS = (1 << 47, (1 << 47) + 1, 1 << 50, 1 << 62, 1 << 63, (1 << 63) + 8, 0xFFFF_7FFF_FFFF_FF00)
+NOT_CANONICAL = tuple(address for address in OUTSIDE_48_BITS if address < END)
+OUTSIDE = (-1, -(END // 2), -END, END, END + 5, 2**70, 10**400)
 
 
 def has_57_bits() -> bool:
@@ -72,7 +74,7 @@ ADDRESS_BITS = 57 if has_57_bits() else 48
 def is_never_canonical(address: int) -> bool:
     """Return whether this processor, an x86-64 one, cannot form the address."""
     half = 1 << (ADDRESS_BITS - 1)
-    return is_x86_64() and half <= address < 2**64 - half
+    return is_x86_64() and half <= address < END - half
 
 
 @pytest.fixture(autouse=True)
@@ -139,10 +141,10 @@ def test_addresses_outside_the_address_space_are_refused(size: int) -> None:
 
 
 def test_an_address_that_would_wrap_onto_good_memory_is_refused() -> None:
-    """2**64 plus a good address is not that address, in either direction, and nothing is written."""
+    """The width of an address and a good address are not that address, in either direction, and nothing is written."""
     good = ctypes.create_string_buffer(b"\xaa" * 64)
     for name, _, call in all_calls(8):
-        for wrapped in (ctypes.addressof(good) + 2**64, ctypes.addressof(good) - 2**64):
+        for wrapped in (ctypes.addressof(good) + END, ctypes.addressof(good) - END):
             error = fault_of(partial(call, wrapped), f"{name} at {wrapped:#x}")
             assert (error.address, error.reason) == (wrapped, FaultReason.OUT_OF_RANGE), name
     assert good.raw == b"\xaa" * 64 + b"\0"
@@ -155,8 +157,8 @@ def test_sizes_that_leave_the_address_space_are_refused() -> None:
         for name, (access, call) in SIZED.items():
             if name == "copy_in_user":
                 continue  # its source leaves the address space too, and is looked at first
-            for address in (start, 1, 4096, 2**47, 2**64 - 4096, 2**64 - 1):
-                for size in (2**64 - address + 1, 2**64 - 1 + (address == 1), 2**64, 2**70, -1, -(2**63), -(2**64)):
+            for address in (start, 1, 4096, END // 2, END - 4096, END - 1):
+                for size in (END - address + 1, END - 1 + (address == 1), END, 2**70, -1, -(END // 2), -END):
                     told = f"{name} at {address:#x} of {size:#x}"
                     error = fault_of(partial(call, address, size), told)
                     assert (error.address, error.access, error.transferred) == (address, access, 0), told
@@ -164,14 +166,14 @@ def test_sizes_that_leave_the_address_space_are_refused() -> None:
         assert peek(start, 100) == b"\xaa" * 100
     for name, (access, fixed) in FIXED.items():
         if name in ("copy_from_user_into", "copy_to_user"):
-            error = fault_of(partial(fixed, 2**64 - 63), name)
+            error = fault_of(partial(fixed, END - 63), name)
             assert (error.reason, error.signal) == (FaultReason.OUT_OF_RANGE, None), name
             assert error.access == access
     for width, ctype in ((2, ctypes.c_uint16), (4, ctypes.c_uint32), (8, ctypes.c_uint64)):
         for load in (uaccess.get_user, atomics.load):
-            error = fault_of(partial(load, 2**64 - width + 1, ctype), f"{load.__name__} of {width} bytes")
-            assert (error.reason, error.address) == (FaultReason.OUT_OF_RANGE, 2**64 - width + 1)
-    for address in (-1, 2**64 - 63, 2**64):
+            error = fault_of(partial(load, END - width + 1, ctype), f"{load.__name__} of {width} bytes")
+            assert (error.reason, error.address) == (FaultReason.OUT_OF_RANGE, END - width + 1)
+    for address in (-1, END - 63, END):
         buffer = bytearray(b"\xaa" * 64)
         fault_of(partial(uaccess.copy_from_user_into, address, buffer), f"into a buffer, from {address:#x}")
         assert buffer == b"\xaa" * 64
@@ -179,36 +181,36 @@ def test_sizes_that_leave_the_address_space_are_refused() -> None:
 
 def test_copy_in_user_refuses_each_side_that_leaves_the_address_space() -> None:
     """The source is looked at first, then the target; neither is touched."""
-    for size in (2**64 - SCRATCH_AT + 1, 2**64, 2**70, -1):
+    for size in (END - SCRATCH_AT + 1, END, 2**70, -1):
         error = fault_of(partial(uaccess.copy_in_user, 0, SCRATCH_AT, size), f"{size:#x}")
         assert seen(error) == refused(SCRATCH_AT, FaultReason.OUT_OF_RANGE, READ), f"{size:#x}"
-    for size in (2**64 - SCRATCH_AT + 1, 2**64 - 1):
+    for size in (END - SCRATCH_AT + 1, END - 1):
         error = fault_of(partial(uaccess.copy_in_user, SCRATCH_AT, 0, size), f"{size:#x}")
         assert seen(error) == refused(SCRATCH_AT, FaultReason.OUT_OF_RANGE, WRITE), f"{size:#x}"
 
 
 def test_the_largest_sizes_that_fit_fault_where_memory_ends() -> None:
-    """2**63, 2**64 - 1 and up to the last byte are sizes like any other."""
+    """Half of the address space, all of it but a byte, and up to the last byte are sizes like any other."""
     for name, (access, call) in SIZED.items():
-        for address, size in ((0, 2**64 - 1), (0, 2**63), (1, 2**64 - 1), (4096, 2**63)):
-            if name.startswith("copy_in_user") and size > 2**63:
+        for address, size in ((0, END - 1), (0, END // 2), (1, END - 1), (4096, END // 2)):
+            if name.startswith("copy_in_user") and SCRATCH_AT + size > END:
                 continue  # the other side would leave the address space
             check_fault(name, access, partial(with_size, call, size), address, {FaultReason.NOT_MAPPED})
-        for address in (2**64 - 1, 2**64 - 4096):
-            size = 2**64 - address
+        for address in (END - 1, END - 4096):
+            size = END - address
             check_fault(name, access, partial(with_size, call, size), address, {FaultReason.NOT_MAPPED})
     assert bytes(SCRATCH) == bytes(64)
 
 
 def test_all_of_the_address_space_is_not_taken_for_nothing() -> None:
-    """2**64 bytes from 0 on fit into the address space but not into a word: they fault and do not become size 0."""
+    """As many bytes as there are addresses do not fit into a word: they fault and do not become size 0."""
     for name, (access, call) in SIZED.items():
         if name in PROBES or name.startswith("copy_in_user"):
             continue
-        error = fault_of(partial(call, 0, 2**64), name)
+        error = fault_of(partial(call, 0, END), name)
         assert (error.address, error.access, error.transferred) == (0, access, 0), name
         assert error.reason in (FaultReason.NOT_MAPPED, FaultReason.OUT_OF_RANGE), name
-    error = fault_of(partial(uaccess.copy_in_user, 0, 0, 2**64), "copy_in_user")
+    error = fault_of(partial(uaccess.copy_in_user, 0, 0, END), "copy_in_user")
     assert (error.address, error.transferred) == (0, 0)
 
 
@@ -222,7 +224,7 @@ def test_size_zero_touches_nothing_wherever_it_is() -> None:
         "probe_read": 0,
         "probe_write": 0,
     }
-    for address in (*UNMAPPED, *NOT_CANONICAL, 2**64 - 1):
+    for address in (*UNMAPPED, *NOT_CANONICAL, END - 1):
         for name, (_, call) in SIZED.items():
             result = call(address, 0)
             if name == "copy_struct_from_user":
@@ -260,7 +262,7 @@ def test_integer_like_objects_are_addresses_and_sizes() -> None:
                     poke(start, b"\x07" * 7 + b"\0")
                     sized(address, size)
         assert uaccess.probe_read(start, True) == 1
-    for huge in (Indexed(2**64), Indexed(-1), VirtAddr(2**70)):
+    for huge in (Indexed(END), Indexed(-1), VirtAddr(2**70)):
         for name, _, call in all_calls(1):
             error = fault_of(partial(call, huge), name)
             assert (error.address, error.reason) == (huge.__index__(), FaultReason.OUT_OF_RANGE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from child import check, ends, run
 from helpers_batch import NOWHERE, words
-from helpers_memory import READ, SIGNALS, pattern, poke
+from helpers_memory import END, READ, SIGNALS, pattern, poke
 from helpers_space import Disk, in_threads, spaced
 
 from axptr_native import PAGE_SIZE, MappingFlags, VirtAddr, batch
@@ -130,9 +130,9 @@ def test_the_library_returns_at_its_limits() -> None:
             ((highest, 4, 0, 0), 8),
             ((highest, 9, bad[1], bad[1] + 1), 5),
             ((highest, 9, region.start, bad[0]), 8),
-            ((highest, 9, 0, 2**64 - 1), 2),
+            ((highest, 9, 0, END - 1), 2),
             ((bad[0], 9, bad[1], region.end), 8),
-            ((region.start, 1, 0, 2**64 - 1), 8),
+            ((region.start, 1, 0, END - 1), 8),
         ):
             ok, reached = ctypes.create_string_buffer(b"." * 8, 8), ctypes.c_void_p()
             assert lib.axp_probe_many(at, 8, 8, BatchLimits(*limits), ctypes.addressof(ok), reached) == 0

@@ -12,13 +12,13 @@ from unittest.mock import Mock
 import pytest
 from child import address_of
 from helpers_call import Converter, Standing, fault_of_call, stub
-from helpers_memory import LAST_CHARACTER, fault_of, poke
+from helpers_memory import END, LAST_CHARACTER, fault_of, poke
 from helpers_platform import c_library
 
 from axptr_native._regions import Region
 from axptr_native.call import guarded_call
 
-WORD = 64
+WORD = 8 * ctypes.sizeof(c_void_p)
 
 # What would be called is nowhere: these tests fail with a fault if anything is called.
 nowhere = stub()
@@ -55,7 +55,7 @@ def test_an_integer_fits_its_argtype_or_is_refused(
     """The least and the greatest value arrive; one less and one more is a ValueError that names both."""
     least, greatest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     same = callee.same_uint64
-    same.argtypes, same.restype = [ctype], c_uint64 if ctype is c_void_p else ctype
+    same.argtypes, same.restype = [ctype], ctypes.c_size_t if ctype is c_void_p else ctype
     for value in (least, least + 1, 1, greatest - 1, greatest):
         assert guarded_call(same, around(value)) == value
     nowhere = stub()
@@ -72,10 +72,10 @@ def test_an_integer_without_an_argtype_is_passed_as_a_word_or_refused(
     callee: Any, around: Callable[[int], Any]
 ) -> None:
     """What fits a word, signed or not, arrives whole; ctypes would cut it to a C int."""
-    callee.same_uint64.restype = c_uint64
-    for value in (-(1 << 63), -1, 0, 1, True, 1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
-        assert guarded_call(callee.same_uint64, around(value)) == value % (1 << 64)
-    for value in (-(1 << 63) - 1, 1 << 64, -(1 << 64)):
+    callee.same_uint64.restype, half = ctypes.c_size_t, END // 2
+    for value in (-half, -1, 0, 1, True, 1 << 30, END >> 32, half - 1, half, END - 1):
+        assert guarded_call(callee.same_uint64, around(value)) == value % END
+    for value in (-half - 1, END, -END):
         with pytest.raises(ValueError, match=f"argument 1 of the function at 0x0: {value} does not fit a word"):
             guarded_call(nowhere, around(value))
 
@@ -91,10 +91,10 @@ def test_what_is_behind_the_argtypes_is_passed_as_without(callee: Any) -> None:
 
 def test_fifteen_words_behind_a_pointer_arrive_in_order(callee: Any) -> None:
     """Sixteen arguments, of which ten are on the stack."""
-    words = [0x0101_0101_0101_0101 * (number + 1) for number in range(15)]
+    words = [c_uint64(0x0101_0101_0101_0101 * (number + 1)) for number in range(15)]
     out: Any = (c_uint64 * 15)()
     guarded_call(callee.record_words, out, *words)
-    assert list(out) == words
+    assert list(out) == [word.value for word in words]
 
 
 def test_floats_and_words_mixed_arrive_in_order(callee: Any) -> None:
@@ -145,7 +145,7 @@ SAME: dict[str, tuple[Any, list[Any]]] = {
     "uint32": (ctypes.c_uint32, [1 << 31]),
     "int64": (ctypes.c_int64, [-1]),
     "uint64": (c_uint64, [1 << 63]),
-    "pointer": (c_void_p, [None, 0, 1 << 63, c_void_p(5)]),
+    "pointer": (c_void_p, [None, 0, END // 2, c_void_p(5)]),
     "float": (c_float, [1.5, -0.0, float("inf"), 7, 1e300]),
     "double": (c_double, [1.5, 1e300, 7, c_double(3)]),
 }
@@ -233,13 +233,12 @@ def test_a_c_function_may_be_passed(callee: Any) -> None:
 
 def test_a_class_that_is_no_ctype_may_convert(callee: Any) -> None:
     """An argtype is whatever has a from_param, and what that returns is passed."""
-    callee.same_uint64.restype = c_uint64
     for made in (7, c_uint64(7), c_uint64.from_param(7), Standing(7), Standing(c_int(7))):
-        callee.same_uint64.argtypes = [Converter(Mock(return_value=made))]
-        assert guarded_call(callee.same_uint64, "anything") == 7
-    callee.same_uint64.argtypes = [Converter(Mock(side_effect=LookupError("nothing there")))]
+        callee.same_int32.argtypes = [Converter(Mock(return_value=made))]
+        assert guarded_call(callee.same_int32, "anything") == 7
+    callee.same_int32.argtypes = [Converter(Mock(side_effect=LookupError("nothing there")))]
     with pytest.raises(ctypes.ArgumentError, match="argument 1: LookupError: nothing there"):
-        guarded_call(callee.same_uint64, "anything")
+        guarded_call(callee.same_int32, "anything")
 
 
 def test_a_ctype_with_a_from_param_of_its_own_decides_what_fits(callee: Any) -> None:
@@ -287,7 +286,7 @@ def test_nothing_is_returned_for_no_restype(callee: Any) -> None:
 def test_a_callable_restype_gets_a_c_int(callee: Any) -> None:
     """And only after a return, not after a fault."""
     callee.read_at.restype = callee.same_uint64.restype = lambda value: ("made", value)
-    assert guarded_call(callee.same_uint64, (1 << 40) - 2) == ("made", -2)
+    assert guarded_call(callee.same_uint64, c_uint64((1 << 40) - 2)) == ("made", -2)
     assert fault_of_call(callee.read_at, 16).address == 16
 
 
@@ -346,7 +345,7 @@ def test_a_wide_text_is_read_by_a_guarded_access(callee: Any, region: Region) ->
 
 
 @pytest.mark.parametrize("restype", [c_char_p, c_wchar_p])
-@pytest.mark.parametrize("address", [1, (1 << 64) - 1, (1 << 64) - 3, 1 << 60])
+@pytest.mark.parametrize("address", [1, END - 1, END - 3, END // 16])
 def test_a_text_nowhere_is_a_fault(callee: Any, restype: Any, address: int) -> None:
     """Also one at the last bytes of the address space."""
     callee.same_pointer.restype = restype

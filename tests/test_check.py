@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, fault_of, pattern
+from helpers_memory import END, READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, Disk, at, spaced
 
 from axptr_native import (
@@ -231,7 +231,7 @@ def test_runs_page_in_no_more_than_they_need(space: AddrSpace) -> None:
 def test_a_limit_of_no_elements_is_an_empty_run(space: AddrSpace) -> None:
     """As for strings, 0 finds nothing and touches nothing, wherever it is; a negative one is ValueError."""
     asked = Recording(0, 0)
-    for start in (space.base, 0, 2**64 - 4):
+    for start in (space.base, 0, END - 4):
         assert check_null_terminated(asked, start, ctypes.c_uint32, READ, 0) == 0
         assert len(UserPtr[ctypes.c_uint32](start).get_as_null_terminated(asked, limit=0)) == 0
         assert UserConstPtr[ctypes.c_char](start).get_as_str(asked, limit=0) == ""

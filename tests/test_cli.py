@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from child import clean_environment
+from child import LONG, clean_environment
 
 from axptr_native import FaultReason, selftest
 from axptr_native.cli import main
@@ -20,7 +20,7 @@ from axptr_native.cli import main
 def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "axptr_native", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=LONG, check=False
     )
 
 
@@ -65,7 +65,7 @@ def test_selftest_is_coloured_on_a_terminal(tmp_path: Path) -> None:
             while chunk := os.read(controller, 4096):
                 output += chunk
         os.close(controller)
-        assert child.wait(timeout=60) == 0
+        assert child.wait(timeout=LONG) == 0
         assert (b"\033[32m" in output) is coloured
 
 
@@ -115,7 +115,7 @@ def test_info_names_a_faulthandler_below(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG,
         check=True,
     )
     line = next(line for line in child.stdout.splitlines() if line.startswith("SIGSEGV"))

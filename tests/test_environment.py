@@ -165,11 +165,11 @@ for number in range(3):
 source, buffer = ctypes.create_string_buffer(b"source"), ctypes.create_string_buffer(8)
 def body():
     for number, copy in enumerate(copies):
-        assert copy.axp_copy_from_user(ctypes.addressof(buffer), 2**64 - 4 - number, 8) == -errno.EFAULT
+        assert copy.axp_copy_from_user(ctypes.addressof(buffer), _native.ADDRESS_MAX - 3 - number, 8) == -errno.EFAULT
     for number, copy in enumerate(copies):
         fault = _native.Fault()
         assert copy.axp_take_fault(fault) == 0
-        assert fault.address == 2**64 - 4 - number
+        assert fault.address == _native.ADDRESS_MAX - 3 - number
         assert copy.axp_take_fault(fault) == -errno.ENOENT
         assert copy.axp_copy_from_user(ctypes.addressof(buffer), ctypes.addressof(source), 7) == 0
         assert buffer.value == b"source"

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 import pytest
-from child import check, run
+from child import HANG, check, run
 
 ALIVE = """
 import atexit, ctypes, mmap, os, sys, tempfile, threading
@@ -103,7 +103,7 @@ sys.modules['late'] = Late(touch, use, space.close, touch)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_interpreters_end_quietly(ending: str, tmp_path: Path) -> None:
     """A process that ends with a space open, paged, referenced or in use exits with 0 and says nothing."""
-    outcome = check(run(ALIVE + ENDINGS[ending], cwd=tmp_path, options=["-X", "dev"], timeout=20))
+    outcome = check(run(ALIVE + ENDINGS[ending], cwd=tmp_path, options=["-X", "dev"], timeout=2 * HANG))
     assert (outcome.stdout, outcome.stderr) == ("", "")
 
 

@@ -8,7 +8,7 @@ from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_void_p, c_wchar
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, fault_of, good_memory, poke
+from helpers_memory import END, READ, WRITE, fault_of, good_memory, poke
 from helpers_space import NONE, RW, Disk, at, spaced
 from test_ptr import FAMILIES, Noting
 
@@ -47,7 +47,7 @@ def test_a_followed_pointer_is_typed_and_of_the_same_kind(
     ctype: type[Any], target: type[Any], space: AddrSpace
 ) -> None:
     """It holds the address that is stored, whatever that is, and what is there is not touched."""
-    for address in (space.base, 8, at(space, 7), 2**64 - 1, 1 << 62):
+    for address in (space.base, 8, at(space, 7), END - 1, END // 4):
         poke(space.base, bytes(c_size_t(address)))
         for family in FAMILIES:
             for aspace in (space, None, Noting(space)):
@@ -118,7 +118,7 @@ def test_the_read_is_guarded_whatever_the_checks_said(space: AddrSpace) -> None:
 
 def test_following_is_no_write(space: AddrSpace) -> None:
     """A pager's page that was followed through was asked for to be read, and is not written back."""
-    disk = Disk(bytes(c_size_t(0x1000)) + bytes(PAGE_SIZE - 8))
+    disk = Disk(bytes(c_size_t(0x1000)) + bytes(PAGE_SIZE - ctypes.sizeof(c_size_t)))
     start = disk.map(space)
     assert UserPtr[c_size_t](start).cast(POINTER(c_int)).follow(space).address == 0x1000
     assert space.evict(start, PAGE_SIZE) == 1

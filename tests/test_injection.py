@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from helpers_batch import GOOD_SIZE
 from helpers_injection import expected_luck
-from helpers_memory import READ, WRITE, fault_of, pattern, peek, poke, refused, seen
+from helpers_memory import END, READ, WRITE, fault_of, pattern, peek, poke, refused, seen
 from helpers_platform import c_library
 from helpers_space import RW, Disk
 
@@ -31,7 +31,6 @@ from axptr_native import (
     guarded_call,
     uaccess,
 )
-from axptr_native._native import ADDRESS_MAX
 from axptr_native._regions import Ending, Region, ending_memory
 from axptr_native.check import Layout
 from axptr_native.testing import fail_usercopy
@@ -41,6 +40,8 @@ TEXT = b"text that is longer than what is copied in one attempt with its measure
 AT, SIZE = 64, 24
 """Where in the good memory an operation starts, and how many bytes it is about unless it says so."""
 TARGET = 512
+HUGE = END // 4 if END > 2**32 else END // 64
+"""More bytes than there is room for, or in 32 bits as many as lie above any memory."""
 
 
 class Pair(ctypes.Structure):
@@ -116,7 +117,7 @@ OPERATIONS = [
     Operation("get_as_slice", lambda at: UserConstPtr[LONG](at).get_as_slice(3)),
     Operation("get_as_null_terminated", lambda at: UserConstPtr[LONG](at).get_as_null_terminated(limit=5), size=40),
     Operation("get_as_str", lambda at: UserConstPtr[ctypes.c_char](at).get_as_str(limit=200), size=200),
-    Operation("follow", lambda at: UserConstPtr[POINTER](at).follow(), size=8),
+    Operation("follow", lambda at: UserConstPtr[POINTER](at).follow(), size=ctypes.sizeof(POINTER)),
     Operation("check_region", lambda at: check_region(ProcessSpace(), at, Layout.of(LONG, 3), RW), WRITE),
     Operation("check_null_terminated",
               lambda at: check_null_terminated(ProcessSpace(), at, ctypes.c_char, READ, 200), size=200),
@@ -185,7 +186,7 @@ REAL = [
     Operation("UserPtr.get", lambda edge: UserPtr[LONG](edge).get()),
     Operation("get_as_str", lambda edge: UserConstPtr[ctypes.c_char](edge - 30).get_as_str()),
     Operation("check_region", lambda edge: check_region(ProcessSpace(), edge - 8, Layout(16, 8), RW)),
-    Operation("more than there is room for", lambda edge: uaccess.copy_from_user(edge - 20, ADDRESS_MAX // 4 + 1)),
+    Operation("more than there is room for", lambda edge: uaccess.copy_from_user(edge - 20, HUGE)),
 ]
 
 
@@ -215,7 +216,7 @@ def test_a_partial_copy_is_empty(at: int) -> None:
     """``partial=True`` gives the bytes before the fault, of which there are none, whatever the size."""
     with fail_usercopy() as injection:
         assert uaccess.copy_from_user(at, SIZE, partial=True) == b""
-        assert uaccess.copy_from_user(at, ADDRESS_MAX // 4 + 1, partial=True) == b""
+        assert uaccess.copy_from_user(at, HUGE, partial=True) == b""
     assert injection.calls == 2
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from child import check, run
+from child import LONG, check, run
 from helpers_limit import MOST, ROOMS, STEADY, Pressure, hardware
 from helpers_memory import READ, WRITE, pattern
 from helpers_space import NONE, RW, Disk, at
@@ -39,7 +39,7 @@ Pages = dict[int, tuple[MappingFlags, bytes]]
 def in_child(call: str, tmp_path: Path) -> str:
     """Run a function of this file in a child that must not complain, and return what it printed."""
     code = f"import test_mapping_limit\ntest_mapping_limit.{call}"
-    child = check(run(code, cwd=tmp_path, environment=STEADY, timeout=120))
+    child = check(run(code, cwd=tmp_path, environment=STEADY, timeout=2 * LONG))
     assert child.stderr == ""
     return child.stdout
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from helpers_memory import READ, WRITE, fault_of
+from helpers_memory import END, READ, WRITE, fault_of
 from helpers_space import NONE, PAGED, RW, Disk, in_threads, layout, spaced, uncollected
 
 from axptr_native import (
@@ -21,7 +21,6 @@ from axptr_native import (
     is_accessing_user_memory,
     uaccess,
 )
-from axptr_native._native import ADDRESS_MAX
 
 EDGE = 2 * PAGE_SIZE
 """An edge between two pages."""
@@ -255,7 +254,7 @@ def test_what_no_page_can_mend_is_no_page_fault(space: AddrSpace, disk: Disk) ->
     """A misaligned atomic, and a span that leaves the address space, are refused, and no pager is asked."""
     error = fault_of(lambda: atomics.fetch_add(disk.start + 1, ctypes.c_uint32, 1), "misaligned")
     assert error.reason is FaultReason.MISALIGNED
-    error = fault_of(lambda: uaccess.strnlen_user(disk.start, 2**64 - 1), "out of range")
+    error = fault_of(lambda: uaccess.strnlen_user(disk.start, END - 1), "out of range")
     assert error.reason is FaultReason.OUT_OF_RANGE
     assert (disk.pages_asked, space.paging.resolved, space.paging.refused) == ([], 0, 0)
 
@@ -393,7 +392,7 @@ def test_closing_lets_those_go_who_wait_for_a_page(space: AddrSpace) -> None:
 
 def test_a_pager_area_without_room_leaves_nothing_behind() -> None:
     """A pager area whose pages cannot be kept is the system's error: no file stays open and no area appears."""
-    with AddrSpace(1 << 46 if ADDRESS_MAX >> 32 else 1 << 30) as space, uncollected():
+    with AddrSpace(1 << 46) as space, uncollected():
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(OSError, match="Errno"):
             space.map_pager(None, space.size, RW, lambda _page, _access: None)

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import helpers_platform
+from helpers_processor import BY_PLACE
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
 METADATA = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "tox.ini").read_text(encoding="utf-8")
 CLASSIFIERS = set(re.findall(r'^  "(\w[^"]* :: [^"]+)",$', METADATA, flags=re.MULTILINE))
 
 STATES = {"run here", "compiled here", "not tried"}
@@ -30,8 +32,7 @@ def table(heading: str) -> list[dict[str, str]]:
 
 def environments() -> set[str]:
     """Return the names of tox.ini, where some are written as one with braces."""
-    settings = (ROOT / "tox.ini").read_text(encoding="utf-8")
-    written = re.findall(r"^(?:env_list = |\[testenv:)([\w{},]+)", settings, flags=re.MULTILINE)
+    written = re.findall(r"^(?:env_list = |\[testenv:)([\w{},]+)", SETTINGS, flags=re.MULTILINE)
     parts = [re.split(r"[{}]", name) for name in written]
     return {"".join(chosen) for split in parts for chosen in itertools.product(*(part.split(",") for part in split))}
 
@@ -79,6 +80,21 @@ def test_what_windows_skips_is_in_its_document() -> None:
     reasons = {value for name, value in vars(helpers_platform).items() if name.isupper() and isinstance(value, str)}
     assert len(reasons) > 10
     assert [reason for reason in reasons if f"\n| {reason} |" not in document] == []
+
+
+def test_what_is_skipped_on_a_processor_is_a_row() -> None:
+    """Each reason is in the table, by where it holds, and the other way round."""
+    rows = {(row["where"], row["reason"]) for row in table("What is skipped")}
+    assert rows == {(place, reason) for place, tests in BY_PLACE.items() for reason in tests.values()}
+
+
+def test_the_processors_of_tox_are_those_that_the_script_knows() -> None:
+    """There is an environment for each, and no other, and the table's are among them."""
+    script = (ROOT / "tools" / "foreign.py").read_text(encoding="utf-8")
+    known = re.findall(r'^    "(\w+)": processor\(', script, flags=re.MULTILINE)
+    (environments,) = re.findall(r"^\[testenv:{(i386,.*)}\]$", SETTINGS, flags=re.MULTILINE)
+    assert known == environments.split(",")
+    assert {row["environment"] for row in table("Processors")} <= {f"`tox -e {name}`" for name in known}
 
 
 def test_every_environment_of_the_document_is_one_of_tox() -> None:

@@ -111,9 +111,9 @@ def test_the_header_is_told_once_for_all_workers(conftest: str, pytester: pytest
 
 
 def test_a_verbose_header_tells_who_is_asked_next(pytester: pytest.Pytester) -> None:
-    """With -v the handlers below ours are named."""
+    """With -v the handlers below ours are named; without symbols, as Debian has its Python, by where they are."""
     (header,) = run_suite(pytester, USES_THE_PACKAGE, "-v").header
-    assert re.search(r"axptr_native\S*, then faulthandler_fatal_error in ", header)
+    assert re.search(r"axptr_native\S*, then (faulthandler_fatal_error|0x[0-9a-f]+) in ", header)
 
 
 @pytest.mark.parametrize("option", ["-q", "--no-header"])

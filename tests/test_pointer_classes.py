@@ -4,7 +4,7 @@
 import copy
 import ctypes
 import pickle
-from ctypes import c_char, c_int, c_long
+from ctypes import c_char, c_int, c_longlong
 from typing import Any, TypeVar
 
 import pytest
@@ -42,13 +42,13 @@ def test_pointers_are_values() -> None:
     assert UserPtr[c_int] is UserPtr[c_int]
     assert pointer == UserPtr[c_int](VirtAddr(0x1000))
     assert {pointer: 1}[UserPtr[c_int](0x1000)] == 1
-    others = (UserPtr[c_int](0x1004), UserPtr[c_long](0x1000), UserConstPtr[c_int](0x1000), 0x1000, None)
+    others = (UserPtr[c_int](0x1004), UserPtr[c_longlong](0x1000), UserConstPtr[c_int](0x1000), 0x1000, None)
     assert all(pointer != other for other in others)
     assert len({pointer, *others}) == 6
     assert sorted([pointer + 2, pointer, pointer + 1]) == [pointer, pointer + 1, pointer + 2]
     assert pointer < pointer + 1 <= pointer + 1
     assert pointer + 1 > pointer >= pointer
-    for other in (UserPtr[c_long](0x1000), UserConstPtr[c_int](0x1000), 0x1000):
+    for other in (UserPtr[c_longlong](0x1000), UserConstPtr[c_int](0x1000), 0x1000):
         with pytest.raises(TypeError):
             assert pointer < other
     for name in ("address", "ctype", "ACCESS_FLAGS", "other"):
@@ -99,7 +99,7 @@ def test_a_derived_kind_has_types_of_its_own() -> None:
     assert (pointer.trace(), repr(pointer)) == ("trace 0x10", "Tracked[c_byte](0x10)")
     assert isinstance(pointer, UserPtr)
     assert pointer.ACCESS_FLAGS == READ | WRITE
-    for other in (pointer + 1, pointer.cast(c_long), pointer.cast(Base).field("first"), pointer.nullable()):
+    for other in (pointer + 1, pointer.cast(c_longlong), pointer.cast(Base).field("first"), pointer.nullable()):
         assert isinstance(other, Tracked)
     word = ctypes.c_size_t(0x20)
     start: Any = Tracked[ctypes.c_size_t](ctypes.addressof(word))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, fault_of, pattern
+from helpers_memory import END, READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, Disk, layout, spaced, unchanged
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultReason, MappingFlags, ProcessSpace, VirtAddrRange
@@ -35,7 +35,7 @@ def test_access_is_what_the_hardware_allows(access: MappingFlags, region: Region
     assert PROCESS.check_region_access(VirtAddrRange(region.start, region.edge), access)
     assert not PROCESS.check_region_access(VirtAddrRange(region.start, region.edge + 1), access)
     assert PROCESS.check_region_access(VirtAddrRange(region.edge, region.edge), access)
-    for start, size in ((-1, 1), (2**64 - 1, 2), (2**64, 1), (0, 1)):
+    for start, size in ((-1, 1), (END - 1, 2), (END, 1), (0, 1)):
         assert not PROCESS.check_region_access(VirtAddrRange.from_start_size(start, size), access)
 
 
@@ -56,7 +56,7 @@ def test_population_is_the_systems_error(access: MappingFlags, ending: Ending, r
     assert raised(lambda: PROCESS.populate_area(region.edge, PAGE_SIZE, access)) == POPULATE_ERRORS[ending]
 
 
-@pytest.mark.parametrize(("start", "size"), [(-PAGE_SIZE, PAGE_SIZE), (0, -1), (2**64, 1), (2**63, 2**63), (1, 1)])
+@pytest.mark.parametrize(("start", "size"), [(-PAGE_SIZE, PAGE_SIZE), (0, -1), (END, 1), (END // 2, END // 2), (1, 1)])
 def test_places_outside_memory_are_einval(start: int, size: int) -> None:
     """Populating what no address reaches, or what starts within a page, is EINVAL."""
     assert raised(lambda: PROCESS.populate_area(start, size, READ)) == errno.EINVAL
@@ -77,7 +77,7 @@ def test_the_process_reads_writes_and_resolves() -> None:
         assert PROCESS.check_region_access(VirtAddrRange.from_start_size(disk.start, 2 * PAGE_SIZE), RW)
         assert fault_of(lambda: PROCESS.read(space.end - 1, 1), "hole").reason is FaultReason.NOT_PERMITTED
     assert PROCESS.with_addr_space(lambda lent: lent) is PROCESS
-    assert (PROCESS.base, PROCESS.end, repr(PROCESS)) == (0, 2**64, "ProcessSpace()")
+    assert (PROCESS.base, PROCESS.end, repr(PROCESS)) == (0, END, "ProcessSpace()")
 
 
 @pytest.fixture

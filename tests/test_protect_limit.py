@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from child import check, run
+from child import LONG, check, run
 from helpers_limit import MOST, STEADY, Pressure, hardware
 from helpers_memory import READ
 from helpers_space import NONE, Disk, at, spaced
@@ -47,6 +47,6 @@ def join_and_split(joined: int, last: int) -> None:
 def test_what_a_change_gave_back_is_not_missing_when_it_is_undone(joined: int, last: int, tmp_path: Path) -> None:
     """With few mappings left it is refused and everything allows what it did, with some more it is done."""
     code = f"import test_protect_limit\ntest_protect_limit.join_and_split({joined}, {last})"
-    outcomes = json.loads(check(run(code, cwd=tmp_path, environment=STEADY, timeout=120)).stdout)
+    outcomes = json.loads(check(run(code, cwd=tmp_path, environment=STEADY, timeout=2 * LONG)).stdout)
     assert outcomes == sorted(outcomes, reverse=True)
     assert set(outcomes) == {"refused", "done"}

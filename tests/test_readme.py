@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from child import LONG
 from helpers_documents import blocks
 from helpers_platform import require_words
 
@@ -19,7 +20,7 @@ PYTHON = [(option, code) for language, option, code in BLOCKS if language == "py
 
 def run(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=LONG, check=False
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from helpers_processor import SLOWER
 from helpers_real import (
     SQLITE_ERROR,
     SQLITE_OK,
@@ -35,7 +36,7 @@ from helpers_real import (
 from axptr_native.testing import Region, SweepKind, guard_page_after, guard_page_before, sweep
 
 SEEDS = range(4)
-MUTATIONS = 300
+MUTATIONS = 300 // SLOWER
 
 each_seed = pytest.mark.parametrize("seed", SEEDS)
 

@@ -7,7 +7,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from child import check, run
+from child import LONG, check, run
 from helpers_limit import MOST, ROOMS, STEADY, Pressure
 from helpers_memory import WRITE, fault_of, faulted, pattern, seen
 from helpers_regions import MAKERS, left, needs_maps
@@ -64,7 +64,7 @@ def test_without_address_space_nothing_is_left(tmp_path: Path) -> None:
 def test_without_mappings_nothing_is_left(tmp_path: Path) -> None:
     """Whichever step of making a region is one mapping too many: it is ENOMEM, and nothing of it is left."""
     code = "import test_region_leaks; test_region_leaks.refuse_mappings()"
-    check(run(code, cwd=tmp_path, environment=STEADY, timeout=120))
+    check(run(code, cwd=tmp_path, environment=STEADY, timeout=2 * LONG))
 
 
 def refuse_address_space() -> None:

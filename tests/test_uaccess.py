@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 from helpers_examples import examples
-from helpers_memory import FAR, LAST_CHARACTER, good_memory, pattern, peek, poke
+from helpers_memory import END, FAR, LAST_CHARACTER, good_memory, pattern, peek, poke
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,7 +167,7 @@ def test_what_is_no_buffer_or_not_writable_is_refused(start: int, tmp_path: Path
 def test_a_failed_access_lets_the_buffer_go(start: int) -> None:
     """After a fault or a refusal a bytearray can be resized: nobody holds its buffer."""
     buffer = bytearray(100)
-    for address in (end_of(start) - 3, 2**64 - 3, -1):
+    for address in (end_of(start) - 3, END - 3, -1):
         with pytest.raises(FaultError):
             uaccess.copy_from_user_into(address, buffer)
         with pytest.raises(FaultError):
@@ -193,15 +193,15 @@ def test_a_failed_access_lets_the_buffer_go(start: int) -> None:
         (ctypes.c_ulong, [0, 2**32 - 1]),
         (ctypes.c_longlong, [-(2**63), 2**63 - 1]),
         (ctypes.c_ulonglong, [0, 2**64 - 1]),
-        (ctypes.c_size_t, [0, 2**64 - 1]),
+        (ctypes.c_size_t, [0, END - 1]),
         (ctypes.c_ssize_t, [-1, 5]),
         (ctypes.c_float, [0.5, float("inf"), -1.25]),
         (ctypes.c_double, [0.1, -1e300]),
-        (ctypes.c_void_p, [None, 1, 2**64 - 1]),
-        (ctypes.c_char_p, [None, 1, 2**64 - 1]),
-        (ctypes.c_wchar_p, [None, 1, 2**64 - 1]),
-        (ctypes.POINTER(ctypes.c_int), [None, 1, 2**64 - 1]),
-        (ctypes.CFUNCTYPE(ctypes.c_int), [None, 1, 2**64 - 1]),
+        (ctypes.c_void_p, [None, 1, END - 1]),
+        (ctypes.c_char_p, [None, 1, END - 1]),
+        (ctypes.c_wchar_p, [None, 1, END - 1]),
+        (ctypes.POINTER(ctypes.c_int), [None, 1, END - 1]),
+        (ctypes.CFUNCTYPE(ctypes.c_int), [None, 1, END - 1]),
         (ctypes.c_int32.__ctype_be__, [-2, 1]),
         (ctypes.c_uint16.__ctype_be__, [0xFF00, 1]),
         (ctypes.c_double.__ctype_be__, [0.1]),
@@ -280,19 +280,19 @@ def test_a_needle_is_found_wherever_it_lies(start: int) -> None:
 
 
 class Known(ctypes.Structure):
-    _fields_ = (("first", ctypes.c_uint32), ("second", ctypes.c_uint64))
+    _fields_ = (("first", ctypes.c_uint64), ("second", ctypes.c_uint32), ("third", ctypes.c_uint32))
 
 
 def test_structures_come_from_older_and_newer_callers(start: int) -> None:
     """What an older caller does not know is zero, what a newer one adds must be zero, else E2BIG."""
-    poke(start, bytes(Known(7, 2**60 + 9)) + bytes(100))
+    poke(start, bytes(Known(7, 8, 9)) + bytes(100))
     whole = uaccess.copy_struct_from_user(start, 16, Known)
-    assert (whole.first, whole.second) == (7, 2**60 + 9)
+    assert (whole.first, whole.second, whole.third) == (7, 8, 9)
     older = uaccess.copy_struct_from_user(start, 12, Known)
-    assert (older.first, older.second) == (7, 9)
+    assert (older.first, older.second, older.third) == (7, 8, 0)
     assert uaccess.copy_struct_from_user(start, 0, Known).first == 0
     newer = uaccess.copy_struct_from_user(start, 116, Known)
-    assert (newer.first, newer.second) == (7, 2**60 + 9)
+    assert (newer.first, newer.second, newer.third) == (7, 8, 9)
     for extra in (16, 17, 63, 115):
         poke(start + 16, bytes(100))
         poke(start + extra, b"\x01")

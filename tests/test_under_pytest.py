@@ -43,7 +43,7 @@ def inner_pytest(
     (tmp_path / "conftest.py").write_text(conftest)
     (tmp_path / "test_inner.py").write_text(tests)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *options]
-    return run_command(command, cwd=tmp_path, environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, timeout=60)
+    return run_command(command, cwd=tmp_path, environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
 
 
 @each_way

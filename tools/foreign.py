@@ -33,7 +33,7 @@ SUITE = "trixie"
 PYTHON = "3.13"
 """What that release has."""
 
-FOREIGN = ("python3", "python3-numpy")
+FOREIGN = ("libc-bin", "python3", "python3-numpy")
 NATIVE = ("cmake", "coreutils", "dash", "ninja-build", "procps", "python3-hypothesis")
 """Packages of the other processor, and of this one, which is faster."""
 
@@ -49,6 +49,7 @@ class Processor(NamedTuple):
     compiler: str
     machine: str
     qemu: str | None
+    model: str
 
     @property
     def package(self) -> str:
@@ -56,14 +57,16 @@ class Processor(NamedTuple):
         return f"gcc-{self.compiler.replace('_', '-')}"
 
 
-def processor(triplet: str, machine: str, qemu: str | None, compiler: str | None = None) -> Processor:
-    """Return a processor whose compiler is mostly named as its libraries are."""
-    return Processor(triplet, compiler or triplet, machine, qemu)
+def processor(
+    triplet: str, machine: str, qemu: str | None, *, compiler: str | None = None, model: str = ""
+) -> Processor:
+    """Return a processor whose compiler is mostly named as its libraries are, and whose model is qemu's own choice."""
+    return Processor(triplet, compiler or triplet, machine, qemu, model)
 
 
 PROCESSORS = {
-    "i386": processor("i386-linux-gnu", "i686", None, "i686-linux-gnu"),
-    "arm64": processor("aarch64-linux-gnu", "aarch64", "aarch64"),
+    "i386": processor("i386-linux-gnu", "i686", None, compiler="i686-linux-gnu"),
+    "arm64": processor("aarch64-linux-gnu", "aarch64", "aarch64", model="cortex-a72"),
     "armhf": processor("arm-linux-gnueabihf", "armv7l", "arm"),
     "riscv64": processor("riscv64-linux-gnu", "riscv64", "riscv64"),
     "ppc64el": processor("powerpc64le-linux-gnu", "ppc64le", "ppc64le"),
@@ -83,7 +86,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$project" "$root/project"
 mount --bind "$site" "$root/site"
 exec chroot "$root" /usr/bin/env -i HOME=/tmp LANG=C.UTF-8 PATH=/usr/bin PYTHONPYCACHEPREFIX=/var/cache/python \
-    QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
+    ${rule:+AXPTR_EMULATED=qemu} ${model:+QEMU_CPU="$model"} QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
 """
 
 COMMANDS = """
@@ -93,6 +96,7 @@ cmake -S /project -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXPTR_WERR
 cmake --build /tmp/build
 cmake --install /tmp/build --prefix /site > /dev/null
 cd /project
+test -e /etc/ld.so.cache || /usr/sbin/ldconfig
 python3 -c 'import platform; print(platform.python_version(), platform.machine(), *platform.libc_ver())'
 status=0  # the shell goes on, as the first process of its namespace, to see orphans end
 python3 -m pytest -p no:cacheprovider "$@" || status=$?
@@ -203,13 +207,17 @@ def emulator(kind: Processor) -> Path:
 
 def root_of(name: str, kind: Processor) -> Path:
     """Return the folder that holds a processor's Python and the compiler for it."""
+    packages = [f"{package}:{name}" for package in FOREIGN] + [kind.package, f"libc6-dev-{name}-cross", *NATIVE]
     root = CACHE / name
-    if not root.exists():
+    listed = root / "packages"
+    if not listed.exists() or listed.read_text().split() != packages:
         print(f"fetching Python for {name} and its compiler ...", flush=True)
-        packages = [f"{package}:{name}" for package in FOREIGN] + [kind.package, f"libc6-dev-{name}-cross", *NATIVE]
+        if root.exists():
+            shutil.rmtree(root)
         with making(root) as made:
             unpack(packages, [own_architecture(), name], made)
             complete(made, kind)
+            (made / "packages").write_text(" ".join(packages))
     return root
 
 
@@ -263,6 +271,7 @@ def test(name: str, arguments: Sequence[str]) -> int:
         variables = {
             "root": str(root),
             "rule": rule,
+            "model": kind.model,
             "project": str(ROOT),
             "site": site,
             "commands": COMMANDS.format(machine=kind.machine, compiler=kind.compiler),

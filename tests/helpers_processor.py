@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Tests that a processor, or its emulator, cannot run, and why."""
+
+import ctypes
+import os
+import platform
+
+EMULATED = "AXPTR_EMULATED" in os.environ
+"""Whether qemu runs this, as ``tools/foreign.py`` tells: nothing else does."""
+
+SLOWER = 10 if EMULATED else 1
+"""How much longer than elsewhere what ends may take."""
+
+Reasons = dict[str, str]
+
+ALARM = "the emulator delivers an alarm after it was called off"
+FETCH = "the emulator tells a jump past the end of a file as one to memory that is not executable"
+DISARMING = "the emulator has no SS_AUTODISARM"
+REPEATED = "what is done some hundred thousand times takes long"
+WITHIN = "pytest within pytest takes long"
+UNLIMITED = "the emulator does not keep to a limit of address space"
+
+_IN_32_BITS: Reasons = {
+    "test_bad_input.py::test_addresses_that_no_processor_forms_fault": "a processor forms every address",
+    "test_paging.py::test_a_pager_area_without_room_leaves_nothing_behind": "no area is too large for a file",
+}
+
+_EMULATED: Reasons = {
+    "test_builtins.py::test_builtins_leave_no_reference_behind": REPEATED,
+    "test_builtins.py::test_the_suite_passes_on_the_other_path": WITHIN,
+    "test_call.py::test_a_fault_leaves_the_thread_as_it_was[main-disarming itself]": DISARMING,
+    "test_call.py::test_a_fault_leaves_the_thread_as_it_was[thread-disarming itself]": DISARMING,
+    "test_call.py::test_a_jump_to_what_is_no_code_tells_where[a function that it calls-end_of_file]": FETCH,
+    "test_call.py::test_a_jump_to_what_is_no_code_tells_where[itself-end_of_file]": FETCH,
+    "test_call.py::test_a_hundred_thousand_calls_leak_nothing": REPEATED,
+    "test_mapping_limit.py::test_a_space_agrees_with_its_model_at_the_limit": REPEATED,
+    "test_memory.py::test_handlers_that_fault_never_mix_up_the_records": ALARM,
+    "test_must_crash.py": WITHIN,
+    "test_must_crash_marks.py": WITHIN,
+    "test_plugin.py": WITHIN,
+    "test_plugin_fixtures.py": WITHIN,
+    "test_region_leaks.py::test_without_address_space_nothing_is_left": UNLIMITED,
+    "test_tutorial.py": WITHIN,
+    "test_under_pytest.py": WITHIN,
+}
+
+_EMULATED_PROCESSORS: dict[str, Reasons] = {}
+"""By the system's names of the processors."""
+
+BY_PLACE = {
+    "in 32 bits": _IN_32_BITS,
+    "emulated": _EMULATED,
+    **{f"{name}, emulated": reasons for name, reasons in _EMULATED_PROCESSORS.items()},
+}
+"""What is skipped where."""
+
+_PLACES = (
+    *(["in 32 bits"] if ctypes.sizeof(ctypes.c_void_p) == 4 else []),
+    *(["emulated", f"{platform.machine()}, emulated"] if EMULATED else []),
+)
+
+NOT_ON_PROCESSOR = {test: reason for place in _PLACES for test, reason in BY_PLACE.get(place, {}).items()}
+"""Files, and tests of files: why they are skipped."""
