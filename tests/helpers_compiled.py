@@ -61,8 +61,8 @@ def _compile(compiler: Sequence[str], described: Library, sources: Sequence[Path
     objects = [library.with_name(f"{source.stem}.o") for source in sources]
     for source, compiled in zip(sources, objects, strict=True):
         _run(*compiler, *described.options, "-c", "-o", compiled, source)
-    # Told always the same when it links, zig compiles its C library once.
-    _run(*compiler, "-O2", "-shared", "-o", library, *objects, "-lm")
+    # Told the same as for our own library when it links, zig compiles its C library once.
+    _run(*compiler, "-O3", "-shared", "-o", library, *objects, "-lm")
 
 
 def _run(*command: object) -> None:
