@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * How many floats have registers of their own, whose use does not depend on the words beside them; or, as in
- * Windows, where a float takes a word's place, have one of both kinds of registers of the place.  On i386
- * all of them lie among the words.
+ * How many floats can be passed: as many as have registers of their own, whose use does not depend on the
+ * words beside them; on i386 all, which lie among the words; in Windows, where a float takes a word's place,
+ * also all, since both registers of the place can be set.
  */
 #if (defined(__x86_64__) && !defined(__ILP32__)) || (defined(__aarch64__) && !defined(_WIN32)) \
     || defined(__i386__) || defined(__ARM_PCS_VFP) || defined(__riscv_float_abi_double)        \

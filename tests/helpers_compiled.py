@@ -58,8 +58,15 @@ def _glob(pattern: str) -> list[Path]:
 
 
 def _compile(compiler: Sequence[str], described: Library, sources: Sequence[Path], library: Path) -> None:
-    command = [*compiler, *described.options, "-shared", "-o", library, *sources, "-lm"]
-    subprocess.run([str(part) for part in command], check=True, timeout=600)  # zig compiles its C library first
+    objects = [library.with_name(f"{source.stem}.o") for source in sources]
+    for source, compiled in zip(sources, objects, strict=True):
+        _run(*compiler, *described.options, "-c", "-o", compiled, source)
+    # Told the same as for our own library when it links, zig compiles its C library once.
+    _run(*compiler, "-O3", "-shared", "-o", library, *objects, "-lm")
+
+
+def _run(*command: object) -> None:
+    subprocess.run([str(part) for part in command], check=True, timeout=600)
 
 
 if __name__ == "__main__":

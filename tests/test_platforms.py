@@ -32,8 +32,7 @@ def table(heading: str) -> list[dict[str, str]]:
 
 def environments() -> set[str]:
     """Return the names of tox.ini, where some are written as one with braces."""
-    settings = (ROOT / "tox.ini").read_text(encoding="utf-8")
-    written = re.findall(r"^(?:env_list = |\[testenv:)([\w{},]+)", settings, flags=re.MULTILINE)
+    written = re.findall(r"^(?:env_list = |\[testenv:)([\w{},]+)", SETTINGS, flags=re.MULTILINE)
     parts = [re.split(r"[{}]", name) for name in written]
     return {"".join(chosen) for split in parts for chosen in itertools.product(*(part.split(",") for part in split))}
 
@@ -75,6 +74,14 @@ def test_the_wheels_of_the_table_are_those_that_the_script_builds() -> None:
     assert sorted(named) == sorted(built)
 
 
+def test_what_windows_skips_is_in_its_document() -> None:
+    """Each reason for which a test is not run there is a row of the table."""
+    document = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
+    reasons = {value for name, value in vars(helpers_platform).items() if name.isupper() and isinstance(value, str)}
+    assert len(reasons) > 10
+    assert [reason for reason in reasons if f"\n| {reason} |" not in document] == []
+
+
 def test_what_is_skipped_on_a_processor_is_a_row() -> None:
     """Each reason is in the table, by where it holds, and the other way round."""
     rows = {(row["where"], row["reason"]) for row in table("What is skipped")}
@@ -88,14 +95,6 @@ def test_the_processors_of_tox_are_those_that_the_script_knows() -> None:
     (environments,) = re.findall(r"^\[testenv:{(i386,.*)}\]$", SETTINGS, flags=re.MULTILINE)
     assert known == environments.split(",")
     assert {row["environment"] for row in table("Processors")} <= {f"`tox -e {name}`" for name in known}
-
-
-def test_what_windows_skips_is_in_its_document() -> None:
-    """Each reason for which a test is not run there is a row of the table."""
-    document = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
-    reasons = {value for name, value in vars(helpers_platform).items() if name.isupper() and isinstance(value, str)}
-    assert len(reasons) > 10
-    assert [reason for reason in reasons if f"\n| {reason} |" not in document] == []
 
 
 def test_every_environment_of_the_document_is_one_of_tox() -> None:

@@ -126,7 +126,7 @@ def unpack(wheel: Path, site: Path) -> Path:
 def compile_libraries(zig: Path, folder: Path) -> Path:
     """Compile, into a folder, the libraries that tests load."""
     folder.mkdir()
-    compiler = (zig, "cc", "-target", TARGET.triple, "-g0", "-fno-sanitize=undefined")
+    compiler = (zig, "cc", "-target", TARGET.triple, "-s", "-fno-sanitize=undefined")
     require(sys.executable, ROOT / "tests" / "helpers_compiled.py", folder, *compiler)
     return folder
 
