@@ -10,7 +10,7 @@ import pytest
 from child import compile_hostile
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
-from helpers_memory import good_memory, pattern, poke, tells_protection
+from helpers_memory import good_memory, pattern, poke, require
 from helpers_platform import NOT_HERE
 from helpers_space import PAGED, Disk, spaced
 
@@ -42,8 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def ending(request: pytest.FixtureRequest) -> Ending:
     """Each way in which memory can end, as far as a fault there tells its reason."""
     value: Ending = request.param
-    if value is Ending.PROTECTION and not tells_protection():
-        pytest.skip("ppc64le under an emulator: a fault of a protected page is told as that of an unmapped one")
+    require(value)
     return value
 
 

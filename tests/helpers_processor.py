@@ -25,6 +25,19 @@ _IN_32_BITS: Reasons = {
     "test_paging.py::test_a_pager_area_without_room_leaves_nothing_behind": "no area is too large for a file",
 }
 
+_WITHOUT_LONG_DOUBLES: Reasons = dict.fromkeys(
+    (
+        "test_bad_types.py::test_what_is_no_simple_type_is_refused[<class 'ctypes.c_double'>]",
+        "test_call_refused.py::test_a_long_double_that_a_class_makes_of_a_float_is_refused",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[itself-c_double]",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[with its argtype-c_double]",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[by another class-c_double]",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[by what stands for it-c_double]",
+        "test_view.py::test_a_long_double_is_too_wide_for_one_access",
+    ),
+    "it is accessed and passed as one",
+)
+
 _EMULATED: Reasons = {
     "test_builtins.py::test_builtins_leave_no_reference_behind": REPEATED,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": WITHIN,
@@ -32,6 +45,8 @@ _EMULATED: Reasons = {
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[thread-disarming itself]": DISARMING,
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[a function that it calls-end_of_file]": FETCH,
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[itself-end_of_file]": FETCH,
+    "test_call_crashes.py::test_stack_overflows_are_exceptions[main-disarming itself]": DISARMING,
+    "test_call_crashes.py::test_stack_overflows_are_exceptions[thread-disarming itself]": DISARMING,
     "test_call.py::test_a_hundred_thousand_calls_leak_nothing": REPEATED,
     "test_mapping_limit.py::test_a_space_agrees_with_its_model_at_the_limit": REPEATED,
     "test_memory.py::test_handlers_that_fault_never_mix_up_the_records": ALARM,
@@ -44,11 +59,19 @@ _EMULATED: Reasons = {
     "test_under_pytest.py": WITHIN,
 }
 
-_EMULATED_PROCESSORS: dict[str, Reasons] = {}
+_EMULATED_PROCESSORS: dict[str, Reasons] = {
+    "ppc64le": {
+        "Ending.PROTECTION": "the emulator tells a fault of a protected page as that of an unmapped one",
+    },
+    "s390x": {
+        "Ending.END_OF_FILE": "the emulator does not tell where past the end of a file a fault is",
+    },
+}
 """By the system's names of the processors."""
 
 BY_PLACE = {
     "in 32 bits": _IN_32_BITS,
+    "where a long double is a double": _WITHOUT_LONG_DOUBLES,
     "emulated": _EMULATED,
     **{f"{name}, emulated": reasons for name, reasons in _EMULATED_PROCESSORS.items()},
 }
@@ -56,8 +79,9 @@ BY_PLACE = {
 
 _PLACES = (
     *(["in 32 bits"] if ctypes.sizeof(ctypes.c_void_p) == 4 else []),
+    *(["where a long double is a double"] if ctypes.c_longdouble is ctypes.c_double else []),
     *(["emulated", f"{platform.machine()}, emulated"] if EMULATED else []),
 )
 
 NOT_ON_PROCESSOR = {test: reason for place in _PLACES for test, reason in BY_PLACE.get(place, {}).items()}
-"""Files, and tests of files: why they are skipped."""
+"""Files, tests of files, and ways in which memory ends: why they are skipped."""
