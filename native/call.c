@@ -33,6 +33,14 @@ enum { FLOATS_PASSED = 4 };
 enum { FLOATS_PASSED = 0 };
 #endif
 
+/* How many a variadic function finds: elsewhere it looks for them among the words. */
+#if (defined(__x86_64__) && !defined(__ILP32__)) || defined(__aarch64__) || defined(__i386__) \
+    || defined(__s390x__)
+enum { FLOATS_FOUND = FLOATS_PASSED };
+#else
+enum { FLOATS_FOUND = 0 };
+#endif
+
 /* Dots behind the parameters tell a variadic function of x86-64 that floats may have come.  On arm they would
  * move floats, the result as well, to where others look for words. */
 #if defined(__ARM_PCS_VFP)
@@ -129,6 +137,7 @@ int axp_caller_of(uint32_t result, axp_caller *caller_out)
         .address = callers[result],
         .arguments = WORD_COUNT,
         .floats = FLOATS_PASSED,
+        .variadic = FLOATS_FOUND,
     };
     return 0;
 }

@@ -79,7 +79,7 @@ BY_PLACE = {
 
 _PLACES = (
     *(["in 32 bits"] if ctypes.sizeof(ctypes.c_void_p) == 4 else []),
-    *(["where a long double is a double"] if ctypes.c_longdouble is ctypes.c_double else []),
+    *(["where a long double is a double"] if issubclass(ctypes.c_longdouble, ctypes.c_double) else []),
     *(["emulated", f"{platform.machine()}, emulated"] if EMULATED else []),
 )
 
