@@ -59,7 +59,22 @@ _EMULATED: Reasons = {
     "test_under_pytest.py": WITHIN,
 }
 
+_OF_DIRECTION = (
+    "test_call.py::test_a_fault_in_the_c_library_is_caught",
+    "test_call.py::test_a_fault_tells_address_access_reason_signal_and_function",
+    "test_call_inside.py::test_a_fault_of_the_functions_own_in_such_an_access_is_the_calls",
+    "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows[copy_line]",
+    "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows[put_decimal]",
+    "test_regions.py::test_the_good_bytes_are_the_data_and_the_edge_is_bad",
+    "test_regions.py::test_whatever_crosses_the_edge_faults_there",
+    "test_regions.py::test_whatever_starts_before_the_data_faults_at_once",
+)
+
 _EMULATED_PROCESSORS: dict[str, Reasons] = {
+    "armv7l": {
+        **dict.fromkeys(_OF_DIRECTION, "the emulator does not tell whether a fault read or wrote"),
+        "test_memory.py::test_protecting_or_unmapping_the_impossible_is_refused": "the emulator protects what is not there",
+    },
     "ppc64le": {
         "Ending.PROTECTION": "the emulator tells a fault of a protected page as that of an unmapped one",
     },

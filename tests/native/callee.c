@@ -270,7 +270,7 @@ int block_and_read(int signal, const volatile int *address)
 
 /* ---- Calling others. ---- */
 
-int call_with_three(int (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b, uint64_t c)
+int call_with_three(int (*function)(uintptr_t, uintptr_t, uintptr_t), uintptr_t a, uintptr_t b, uintptr_t c)
 {
     return function(a, b, c) + 1000;
 }
