@@ -73,7 +73,7 @@ _OF_DIRECTION = (
 _EMULATED_PROCESSORS: dict[str, Reasons] = {
     "armv7l": {
         **dict.fromkeys(_OF_DIRECTION, "the emulator does not tell whether a fault read or wrote"),
-        "test_memory.py::test_protecting_or_unmapping_the_impossible_is_refused": "the emulator protects what is not there",
+        "test_memory.py::test_protecting_or_unmapping_the_impossible_is_refused": "the emulator protects holes",
     },
     "ppc64le": {
         "Ending.PROTECTION": "the emulator tells a fault of a protected page as that of an unmapped one",
