@@ -20,8 +20,22 @@ REPEATED = "what is done some hundred thousand times takes long"
 WITHIN = "pytest within pytest takes long"
 UNLIMITED = "the emulator does not keep to a limit of address space"
 
+EVERY_ADDRESS = "a processor forms every address"
+
+_ON_X86_64: Reasons = {
+    "test_regions.py::test_without_such_an_address_there_is_no_region": "there is such an address",
+}
+
+_ELSEWHERE: Reasons = {
+    "test_batch_faults.py::test_addresses_that_no_processor_forms_fault_for_the_first_of_them": EVERY_ADDRESS,
+    "test_call.py::test_a_misaligned_vector_operand_is_a_fault_whose_text_names_it": "no vector has to be aligned",
+    "test_call.py::test_an_address_that_is_not_canonical_is_a_fault_without_an_address": EVERY_ADDRESS,
+    "test_call.py::test_the_instruction_is_the_one_that_faulted": "the test's instruction is of x86-64",
+    "test_regions.py::test_a_non_canonical_address_is_the_one_that_faults": EVERY_ADDRESS,
+}
+
 _IN_32_BITS: Reasons = {
-    "test_bad_input.py::test_addresses_that_no_processor_forms_fault": "a processor forms every address",
+    "test_bad_input.py::test_addresses_that_no_processor_forms_fault": EVERY_ADDRESS,
     "test_paging.py::test_a_pager_area_without_room_leaves_nothing_behind": "no area is too large for a file",
 }
 
@@ -37,6 +51,14 @@ _WITHOUT_LONG_DOUBLES: Reasons = dict.fromkeys(
     ),
     "it is accessed and passed as one",
 )
+
+_WITHOUT_VARIADIC_FLOATS: Reasons = {
+    "test_call_arguments.py::test_floats_reach_a_variadic_function": "a guarded call passes it none",
+}
+
+_WITH_FOUR_FLOATS: Reasons = {
+    "test_call_arguments.py::test_floats_and_words_mixed_arrive_in_order": "a guarded call passes four floats",
+}
 
 _EMULATED: Reasons = {
     "test_builtins.py::test_builtins_leave_no_reference_behind": REPEATED,
@@ -85,18 +107,32 @@ _EMULATED_PROCESSORS: dict[str, Reasons] = {
 """By the system's names of the processors."""
 
 BY_PLACE = {
+    "x86-64": _ON_X86_64,
+    "other than x86-64": _ELSEWHERE,
     "in 32 bits": _IN_32_BITS,
     "where a long double is a double": _WITHOUT_LONG_DOUBLES,
+    "where a variadic function looks for floats elsewhere": _WITHOUT_VARIADIC_FLOATS,
+    "s390x": _WITH_FOUR_FLOATS,
     "emulated": _EMULATED,
     **{f"{name}, emulated": reasons for name, reasons in _EMULATED_PROCESSORS.items()},
 }
 """What is skipped where."""
 
-_PLACES = (
-    *(["in 32 bits"] if ctypes.sizeof(ctypes.c_void_p) == 4 else []),
-    *(["where a long double is a double"] if issubclass(ctypes.c_longdouble, ctypes.c_double) else []),
-    *(["emulated", f"{platform.machine()}, emulated"] if EMULATED else []),
-)
+_MACHINE = platform.machine()
+_IS_64_BITS = ctypes.sizeof(ctypes.c_void_p) == 8
 
-NOT_ON_PROCESSOR = {test: reason for place in _PLACES for test, reason in BY_PLACE.get(place, {}).items()}
+_IS_HERE = {
+    "x86-64": _MACHINE in ("x86_64", "AMD64") and _IS_64_BITS,
+    "other than x86-64": _MACHINE not in ("x86_64", "AMD64") or not _IS_64_BITS,
+    "in 32 bits": not _IS_64_BITS,
+    "where a long double is a double": issubclass(ctypes.c_longdouble, ctypes.c_double),
+    "where a variadic function looks for floats elsewhere": _MACHINE in ("armv7l", "ppc64le", "riscv64"),
+    "s390x": _MACHINE == "s390x",
+    "emulated": EMULATED,
+    f"{_MACHINE}, emulated": EMULATED,
+}
+
+NOT_ON_PROCESSOR = {
+    test: reason for place, tests in BY_PLACE.items() if _IS_HERE.get(place) for test, reason in tests.items()
+}
 """Files, tests of files, and ways in which memory ends: why they are skipped."""

@@ -106,7 +106,6 @@ def test_fifteen_words_behind_a_pointer_arrive_in_order(callee: Any) -> None:
     assert list(out) == [word.value for word in words]
 
 
-@pytest.mark.skipif(LIMITS.floats < 8, reason="a guarded call passes fewer than eight floats")
 def test_floats_and_words_mixed_arrive_in_order(callee: Any) -> None:
     """Eight floats of both widths between integers of every width, the latter also on the stack."""
     kinds = "d b f q d H d i d Q d q f b d"
@@ -119,7 +118,6 @@ def test_floats_and_words_mixed_arrive_in_order(callee: Any) -> None:
     assert list(out) == values
 
 
-@pytest.mark.skipif(not LIMITS.variadic, reason="a guarded call passes no floats to a variadic function")
 @pytest.mark.parametrize("count", range(min(LIMITS.variadic, 7) + 1))
 def test_floats_reach_a_variadic_function(callee: Any, count: int) -> None:
     """Up to as many as there are registers."""
