@@ -57,7 +57,7 @@ def convert_arguments(function: Any, args: Sequence[Any], limits: Caller) -> lis
             f"{name_of(function)}: a guarded call passes {limits.arguments} arguments at most, not {len(args)}"
         )
     passed = []
-    floats = 0
+    floats = unnamed = 0
     for number, argument in enumerate(args, 1):
         argtype = argtypes[number - 1] if number <= len(argtypes) else None
         try:
@@ -75,9 +75,12 @@ def convert_arguments(function: Any, args: Sequence[Any], limits: Caller) -> lis
             hint = "by value; byref() makes a pointer" if code == _BY_VALUE else "in a guarded call"
             raise TypeError(f"argument {number} of {name_of(function)}: {kind} cannot be passed {hint}")
         floats += code in _FLOATS
+        unnamed += code in _FLOATS and argtype is None
         passed.append(converted)
     if floats > limits.floats:
         raise TypeError(f"{name_of(function)}: a guarded call passes at most {limits.floats} floats on this processor")
+    if argtypes and unnamed > limits.variadic:  # without argtypes ctypes knows of no dots, either
+        raise TypeError(f"{name_of(function)}: floats behind the argtypes cannot be passed on this processor")
     return passed
 
 

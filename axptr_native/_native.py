@@ -64,7 +64,7 @@ class BatchLimits(ctypes.Structure):
 class Caller(ctypes.Structure):
     """``axp_caller``."""
 
-    _fields_ = (("address", c_void_p), ("arguments", c_uint32), ("floats", c_uint32))
+    _fields_ = (("address", c_void_p), ("arguments", c_uint32), ("floats", c_uint32), ("variadic", c_uint32))
 
 
 class Call(ctypes.Structure):

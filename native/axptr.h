@@ -265,6 +265,8 @@ typedef struct axp_caller {
     uintptr_t address;
     uint32_t arguments; /* the most it passes on, of at most 8 bytes each ... */
     uint32_t floats;    /* ... and of these the most that are float or double */
+    uint32_t
+        variadic; /* the same behind the dots of a variadic function, which may look for them elsewhere */
 } axp_caller;
 
 AXP_API int axp_caller_of(uint32_t result, axp_caller *caller_out);

@@ -112,6 +112,7 @@ int axp_caller_of(uint32_t result, axp_caller *caller_out)
         .address = callers[result],
         .arguments = WORD_COUNT,
         .floats = AXP_FLOATS_PASSED,
+        .variadic = AXP_FLOATS_FOUND,
     };
     return 0;
 }

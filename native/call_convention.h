@@ -20,6 +20,14 @@ enum { AXP_FLOATS_PASSED = 4 };
 enum { AXP_FLOATS_PASSED = 0 };
 #endif
 
+/* How many a variadic function finds: elsewhere it looks for them among the words. */
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(__APPLE__)) || defined(__i386__) \
+    || defined(__s390x__)
+enum { AXP_FLOATS_FOUND = AXP_FLOATS_PASSED };
+#else
+enum { AXP_FLOATS_FOUND = 0 };
+#endif
+
 /* Dots behind the parameters tell a variadic function of x86-64 that floats may have come.  On arm they would
  * move floats, the result as well, to where others look for words. */
 #if defined(__ARM_PCS_VFP)

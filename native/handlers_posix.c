@@ -202,6 +202,9 @@ int axp_symbol_at(uintptr_t address, axp_symbol *symbol_out)
     Dl_info info;
 
     memset(symbol_out, 0, sizeof *symbol_out);
+#if defined(__arm__)
+    address |= 1; /* as symbols of Thumb have it */
+#endif
     if (dladdr((void *)address, &info) == 0)
         return 0;
     symbol_out->file_start = (uintptr_t)info.dli_fbase;

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_compiled import compile_library
-from helpers_memory import good_memory, pattern, poke, require, tells_protection
+from helpers_memory import good_memory, pattern, poke, require
 from helpers_platform import NOT_HERE, PAGER
 from helpers_space import PAGED, Disk, spaced
 
@@ -51,8 +51,6 @@ def ending(request: pytest.FixtureRequest) -> Ending:
     """Each way in which memory can end, as far as a fault there tells its reason."""
     value: Ending = request.param
     require(value)
-    if value is Ending.PROTECTION and not tells_protection():
-        pytest.skip("ppc64le under an emulator: a fault of a protected page is told as that of an unmapped one")
     return value
 
 

@@ -3,22 +3,19 @@
 
 import contextlib
 import ctypes
-import functools
 import mmap
-import platform
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
 import pytest
-from helpers_platform import CUT
+from helpers_platform import NOT_HERE
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
 from axptr_native._memory import READ_WRITE, map_memory
 from axptr_native._native import ADDRESS_MAX, MAP_FIXED, check_status, lib
-from axptr_native._regions import ENDINGS, Ending, ending_memory
-from axptr_native.uaccess import copy_from_user
+from axptr_native._regions import Ending, ending_memory
 
 READ, WRITE = MappingFlags.READ, MappingFlags.WRITE
 
@@ -79,9 +76,10 @@ class Indexed:
 
 
 def require(ending: Ending) -> None:
-    """Skip a test where memory cannot end so."""
-    if ending not in ENDINGS:
-        pytest.skip(CUT)
+    """Skip a test where a fault of memory that ends so is not told as what it is."""
+    reason = NOT_HERE.get(str(ending))
+    if reason is not None:
+        pytest.skip(reason)
 
 
 def pattern(size: int, *, first: int = 0) -> bytes:
@@ -105,16 +103,6 @@ def good_memory(pages: int = 4, flags: MappingFlags = READ_WRITE) -> Iterator[in
     """Give the address of pages that are good, and bad beyond."""
     with ending_memory(Ending.PROTECTION, good=pages * PAGE_SIZE, bad=PAGE_SIZE, flags=flags) as region:
         yield region.start
-
-
-@functools.cache
-def tells_protection() -> bool:
-    """Return whether faults tell a protected page from one that is not there; only ppc64le may not."""
-    if platform.machine() != "ppc64le":
-        return True
-    with ending_memory(Ending.PROTECTION) as region:
-        error = fault_of(lambda: copy_from_user(region.edge, 1), "protected")
-    return error.reason is FaultReason.NOT_PERMITTED
 
 
 @contextlib.contextmanager

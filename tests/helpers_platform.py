@@ -36,6 +36,7 @@ NAMES = "Windows names the functions that a library exports alone"
 ONCE_MORE = "the suite is not run once more under wine, where it takes long"
 
 _ON_WINDOWS = {
+    "Ending.END_OF_FILE": CUT,
     "test_abi.py::test_a_compiler_lays_the_structures_out_alike": COMPILER,
     "test_abi.py::test_the_header_is_c_plus_plus_too": COMPILER,
     "test_areas.py::test_files_join_only_where_the_offsets_go_on": OFFSET,

@@ -20,9 +20,44 @@ REPEATED = "what is done some hundred thousand times takes long"
 WITHIN = "pytest within pytest takes long"
 UNLIMITED = "the emulator does not keep to a limit of address space"
 
+EVERY_ADDRESS = "a processor forms every address"
+
+_ON_X86_64: Reasons = {
+    "test_regions.py::test_without_such_an_address_there_is_no_region": "there is such an address",
+}
+
+_ELSEWHERE: Reasons = {
+    "test_batch_faults.py::test_addresses_that_no_processor_forms_fault_for_the_first_of_them": EVERY_ADDRESS,
+    "test_call.py::test_a_misaligned_vector_operand_is_a_fault_whose_text_names_it": "no vector has to be aligned",
+    "test_call.py::test_an_address_that_is_not_canonical_is_a_fault_without_an_address": EVERY_ADDRESS,
+    "test_call.py::test_the_instruction_is_the_one_that_faulted": "the test's instruction is of x86-64",
+    "test_regions.py::test_a_non_canonical_address_is_the_one_that_faults": EVERY_ADDRESS,
+}
+
 _IN_32_BITS: Reasons = {
-    "test_bad_input.py::test_addresses_that_no_processor_forms_fault": "a processor forms every address",
+    "test_bad_input.py::test_addresses_that_no_processor_forms_fault": EVERY_ADDRESS,
     "test_paging.py::test_a_pager_area_without_room_leaves_nothing_behind": "no area is too large for a file",
+}
+
+_WITHOUT_LONG_DOUBLES: Reasons = dict.fromkeys(
+    (
+        "test_bad_types.py::test_what_is_no_simple_type_is_refused[<class 'ctypes.c_double'>]",
+        "test_call_refused.py::test_a_long_double_that_a_class_makes_of_a_float_is_refused",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[itself-c_double]",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[with its argtype-c_double]",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[by another class-c_double]",
+        "test_call_refused.py::test_what_a_guarded_call_cannot_pass_is_refused[by what stands for it-c_double]",
+        "test_view.py::test_a_long_double_is_too_wide_for_one_access",
+    ),
+    "it is accessed and passed as one",
+)
+
+_WITHOUT_VARIADIC_FLOATS: Reasons = {
+    "test_call_arguments.py::test_floats_reach_a_variadic_function": "a guarded call passes it none",
+}
+
+_WITH_FOUR_FLOATS: Reasons = {
+    "test_call_arguments.py::test_floats_and_words_mixed_arrive_in_order": "a guarded call passes four floats",
 }
 
 _EMULATED: Reasons = {
@@ -32,6 +67,8 @@ _EMULATED: Reasons = {
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[thread-disarming itself]": DISARMING,
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[a function that it calls-end_of_file]": FETCH,
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[itself-end_of_file]": FETCH,
+    "test_call_crashes.py::test_stack_overflows_are_exceptions[main-disarming itself]": DISARMING,
+    "test_call_crashes.py::test_stack_overflows_are_exceptions[thread-disarming itself]": DISARMING,
     "test_call.py::test_a_hundred_thousand_calls_leak_nothing": REPEATED,
     "test_mapping_limit.py::test_a_space_agrees_with_its_model_at_the_limit": REPEATED,
     "test_memory.py::test_handlers_that_fault_never_mix_up_the_records": ALARM,
@@ -44,20 +81,58 @@ _EMULATED: Reasons = {
     "test_under_pytest.py": WITHIN,
 }
 
-_EMULATED_PROCESSORS: dict[str, Reasons] = {}
+_OF_DIRECTION = (
+    "test_call.py::test_a_fault_in_the_c_library_is_caught",
+    "test_call.py::test_a_fault_tells_address_access_reason_signal_and_function",
+    "test_call_inside.py::test_a_fault_of_the_functions_own_in_such_an_access_is_the_calls",
+    "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows[copy_line]",
+    "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows[put_decimal]",
+    "test_regions.py::test_the_good_bytes_are_the_data_and_the_edge_is_bad",
+    "test_regions.py::test_whatever_crosses_the_edge_faults_there",
+    "test_regions.py::test_whatever_starts_before_the_data_faults_at_once",
+)
+
+_EMULATED_PROCESSORS: dict[str, Reasons] = {
+    "armv7l": {
+        **dict.fromkeys(_OF_DIRECTION, "the emulator does not tell whether a fault read or wrote"),
+        "test_memory.py::test_protecting_or_unmapping_the_impossible_is_refused": "the emulator protects holes",
+    },
+    "ppc64le": {
+        "Ending.PROTECTION": "the emulator tells a fault of a protected page as that of an unmapped one",
+    },
+    "s390x": {
+        "Ending.END_OF_FILE": "the emulator does not tell where past the end of a file a fault is",
+    },
+}
 """By the system's names of the processors."""
 
 BY_PLACE = {
+    "x86-64": _ON_X86_64,
+    "other than x86-64": _ELSEWHERE,
     "in 32 bits": _IN_32_BITS,
+    "where a long double is a double": _WITHOUT_LONG_DOUBLES,
+    "where a variadic function looks for floats elsewhere": _WITHOUT_VARIADIC_FLOATS,
+    "s390x": _WITH_FOUR_FLOATS,
     "emulated": _EMULATED,
     **{f"{name}, emulated": reasons for name, reasons in _EMULATED_PROCESSORS.items()},
 }
 """What is skipped where."""
 
-_PLACES = (
-    *(["in 32 bits"] if ctypes.sizeof(ctypes.c_void_p) == 4 else []),
-    *(["emulated", f"{platform.machine()}, emulated"] if EMULATED else []),
-)
+_MACHINE = platform.machine()
+_IS_64_BITS = ctypes.sizeof(ctypes.c_void_p) == 8
 
-NOT_ON_PROCESSOR = {test: reason for place in _PLACES for test, reason in BY_PLACE.get(place, {}).items()}
-"""Files, and tests of files: why they are skipped."""
+_IS_HERE = {
+    "x86-64": _MACHINE in ("x86_64", "AMD64") and _IS_64_BITS,
+    "other than x86-64": _MACHINE not in ("x86_64", "AMD64") or not _IS_64_BITS,
+    "in 32 bits": not _IS_64_BITS,
+    "where a long double is a double": issubclass(ctypes.c_longdouble, ctypes.c_double),
+    "where a variadic function looks for floats elsewhere": _MACHINE in ("armv7l", "ppc64le", "riscv64"),
+    "s390x": _MACHINE == "s390x",
+    "emulated": EMULATED,
+    f"{_MACHINE}, emulated": EMULATED,
+}
+
+NOT_ON_PROCESSOR = {
+    test: reason for place, tests in BY_PLACE.items() if _IS_HERE.get(place) for test, reason in tests.items()
+}
+"""Files, tests of files, and ways in which memory ends: why they are skipped."""

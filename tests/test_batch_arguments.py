@@ -100,7 +100,7 @@ def test_numpy_arrays_are_taken_and_filled(start: int) -> None:
         check_taken(addresses[::-2], start, offsets[::-2])
     out = numpy.zeros((2, 2), "f8")
     poke(start, bytes(words([1, 2, 3])) + bytes(numpy.array([0.5, 1.5, 2.5, -1.0])))
-    found, ok = batch.gather_from_user(numpy.arange(start + 24, start + 56, 8), 8, out=out)
+    found, ok = batch.gather_from_user(numpy.arange(start + 24, start + 56, 8, "u8"), 8, out=out)
     assert found is out
     assert (out.tolist(), ok) == ([[0.5, 1.5], [2.5, -1.0]], b"\1\1\1\1")
     assert batch.probe_many(numpy.array([-1, start, -(2**63)]), 1) == b"\0\1\0"

@@ -18,7 +18,7 @@ from helpers_space import Disk, in_threads, spaced
 from axptr_native import PAGE_SIZE, MappingFlags, VirtAddr, batch
 from axptr_native._memory import map_memory, unmap_memory
 from axptr_native._native import MAP_FIXED, MAP_SHARED, BatchLimits, Fault, lib
-from axptr_native._regions import Ending, Region, ending_memory, is_x86_64
+from axptr_native._regions import Ending, Region, ending_memory
 
 # Counted by a handler on top of ours.  A run during which we have gone back on top of that says nothing.
 COUNTING = """
@@ -71,7 +71,6 @@ with ending_memory(Ending.{ending.name}, bad=4 * PAGE_SIZE) as region:
     check(run(COUNTING + code, hostile_library, cwd=tmp_path))
 
 
-@pytest.mark.skipif(not is_x86_64(), reason="other processors form every address")
 def test_addresses_that_no_processor_forms_fault_for_the_first_of_them(hostile_library: Path, tmp_path: Path) -> None:
     """Those that lie further from both ends of the address space than one that has faulted need not be tried."""
     code = """

@@ -30,13 +30,11 @@ from helpers_call import (
 from helpers_memory import READ, SIGNALS, WRITE, Seen, fault_of, faulted, good_memory, seen
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, access_user_memory, is_accessing_user_memory
-from axptr_native._regions import Ending, Region, ending_memory, is_x86_64
+from axptr_native._regions import Ending, Region, ending_memory
 from axptr_native.call import CallFaultError, guarded, guarded_call
 from axptr_native.uaccess import probe_read, probe_write
 
 EXECUTE = MappingFlags.EXECUTE
-
-x86_64 = pytest.mark.skipif(not is_x86_64(), reason="of x86-64")
 
 
 def test_a_call_without_a_fault_returns_what_the_function_does(callee: Any) -> None:
@@ -61,7 +59,6 @@ def test_a_fault_tells_address_access_reason_signal_and_function(
     assert error.symbol == f"{name} in {CALLEE}"
 
 
-@x86_64
 def test_the_instruction_is_the_one_that_faulted(callee: Any) -> None:
     """``instruction`` is exact, to the byte."""
     assert fault_of_call(callee.read_first, BAD).instruction == address_of(callee.read_first_load)
@@ -126,7 +123,6 @@ def test_a_jump_to_null_tells_so(jump: Callable[[int], CallFaultError]) -> None:
     assert str(error) == "[Errno 14] Bad address: cannot execute 0x0: not mapped"
 
 
-@x86_64
 @pytest.mark.parametrize("name", ["read_at", "write_at", "jump_to"])
 def test_an_address_that_is_not_canonical_is_a_fault_without_an_address(callee: Any, name: str) -> None:
     """The processor does not say which it was, but who accessed it."""
@@ -136,7 +132,6 @@ def test_an_address_that_is_not_canonical_is_a_fault_without_an_address(callee: 
     assert "not canonical" in str(error)
 
 
-@x86_64
 def test_a_misaligned_vector_operand_is_a_fault_whose_text_names_it(callee: Any) -> None:
     """x86 does not tell it from an address that is not canonical, so the text speaks of both."""
     with good_memory(1) as start:

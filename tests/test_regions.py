@@ -17,7 +17,6 @@ from helpers_regions import ENDED, LIBC, MAKERS, left, needs_maps
 
 from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, guarded_call, uaccess
 from axptr_native._memory import protect_memory
-from axptr_native._regions import is_x86_64
 from axptr_native.testing import (
     Region,
     guard_page_after,
@@ -184,7 +183,6 @@ def test_a_hole_is_a_page_where_nothing_is() -> None:
         assert seen(call_fault(LIBC.strlen, region)) == faulted(region.edge, 0, FaultReason.NOT_MAPPED, READ)
 
 
-@pytest.mark.skipif(not is_x86_64(), reason="the processor has no such address")
 def test_a_non_canonical_address_is_the_one_that_faults() -> None:
     """A guarded access names it; of a foreign function's fault the processor tells the reason alone."""
     with non_canonical() as region:
@@ -195,7 +193,6 @@ def test_a_non_canonical_address_is_the_one_that_faults() -> None:
         assert call_fault(LIBC.strlen, region).reason is region.reason is FaultReason.NOT_CANONICAL
 
 
-@pytest.mark.skipif(is_x86_64(), reason="the processor has such addresses")
 def test_without_such_an_address_there_is_no_region() -> None:
     """Where the processor can form any address, ENOTSUP."""
     with pytest.raises(OSError, match="no such address") as caught, non_canonical():

@@ -209,7 +209,7 @@ int set_errno_and_read(int value, const volatile int *address)
 
 /* ---- Calling others. ---- */
 
-int call_with_three(int (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b, uint64_t c)
+int call_with_three(int (*function)(uintptr_t, uintptr_t, uintptr_t), uintptr_t a, uintptr_t b, uintptr_t c)
 {
     return function(a, b, c) + 1000;
 }
