@@ -119,7 +119,7 @@ def no_core_dump() -> None:
 
 def hostile(path: str) -> Any:
     """Load the compiled helper, with prototypes."""
-    library = ctypes.PyDLL(path)
+    library = getattr(ctypes, "PyDLL", ctypes.CDLL)(path)
     address, size = ctypes.c_void_p, ctypes.c_void_p
     for name, arguments in {
         "hostile_install": (ctypes.c_int, ctypes.c_char_p),

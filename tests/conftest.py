@@ -14,9 +14,18 @@ from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
 from helpers_memory import good_memory, pattern, poke
 from helpers_space import PAGED, Disk, spaced
+from limits import reason_to_skip
 
 from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what cannot hold on this Python."""
+    for item in items:
+        reason = reason_to_skip(f"{item.path.name}::{item.name}")
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", autouse=True)
