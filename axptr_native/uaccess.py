@@ -20,7 +20,7 @@ from ctypes import CDLL, Array, Structure, Union, _SimpleCData, addressof, c_uin
 from operator import index
 
 from . import _native
-from ._buffer import BYTES_HEADER, locate
+from ._buffer import locate, new_bytes, new_data
 from ._builtins import builtin
 from ._native import as_one, check_span, fault_error, go_on, lib, lib_dropping_gil
 from ._paging import can_resolve, resume
@@ -83,11 +83,9 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: 
     """
     addr, size = check_span(addr, size, _READ)
     try:
-        # Nobody else has seen it yet, so it may still be written to.
-        data = bytes(size)
+        data, own = new_bytes(size)
     except (MemoryError, OverflowError):
         return _copy_without_room(addr, size, partial)
-    own = id(data) + BYTES_HEADER
     if size >= _LARGE:
         lib.axp_prefer_large_pages(own, size)
     copy = _lib(size, release_gil).axp_raw_copy_from_user
@@ -97,8 +95,8 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: 
         except FaultError as error:
             if not partial:
                 raise
-            return data[: error.transferred]
-    return data
+            return bytes(data[: error.transferred])
+    return bytes(data)
 
 
 def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:
@@ -349,7 +347,7 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     if _native.injecting and not lib.axp_injection_held():
         copied: _Data = as_one(addr, usize, _READ, copy_struct_from_user, addr, usize, ctype)
         return copied
-    result = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
+    result: _Data = new_data(ctype)
     size = min(usize, sizeof(ctype))
     own = addressof(result)
     if size and _lib(size).axp_raw_copy_from_user(own, addr, size):

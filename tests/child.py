@@ -178,7 +178,7 @@ def unguarded_fault(number: signal.Signals) -> None:
     if number is signal.SIGBUS:
         truncated_mapping()[0]
     else:
-        ctypes.string_at(0)
+        ctypes.memmove(ctypes.create_string_buffer(1), 0, 1)
 
 
 def truncated_mapping() -> mmap.mmap:

@@ -2,6 +2,7 @@
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 import ctypes
+import errno
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_call import compile_callee
 from helpers_memory import good_memory, pattern, poke
 from helpers_space import PAGED, Disk, spaced
-from limits import reason_to_skip
+from limits import NO_CALLS, reason_to_skip
 
 from axptr_native import AddrSpace
 from axptr_native._regions import Ending, Region, ending_memory
@@ -26,6 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reason = reason_to_skip(f"{item.path.name}::{item.name}")
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip what makes guarded calls where this Python cannot."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOTSUP or NO_CALLS not in str(error):
+            raise
+        pytest.skip(NO_CALLS)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,32 @@ FREE_THREADED = {
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[[]*-fault]": SENT,
 }
 
-PYPY: dict[str, str] = {}
+NO_CALLS = "this Python does not tell whether a fault is its own"
+COLLECTED = "objects go, and let go of what they hold, when this Python's garbage collector runs"
+KEEPS_GIL = "every call of this Python's ctypes drops the GIL"
+NUMBERS = "this Python's ctypes takes numbers of the other byte order for unsigned ones"
+NO_BUILTINS = "calls go through ctypes, as this Python is not CPython: there are no builtins"
+ITS_OWN_CALLS = "this Python makes system calls of its own"
+
+PYPY = {
+    "test_builtins.py::test_the_suite_passes_on_the_other_path*": NO_BUILTINS,
+    "test_call*.py::*": NO_CALLS,
+    "test_planted_bugs.py::*": NO_CALLS,
+    "test_readme.py::test_a_block_of_python_runs*": NO_CALLS,
+    "test_tutorial.py::*": NO_CALLS,
+    "test_gil.py::test_small_accesses_keep_the_gil*": KEEPS_GIL,
+    "test_uaccess.py::test_a_word_put_is_the_word_got": NUMBERS,
+    "test_environment.py::test_good_accesses_make_no_system_calls_but_a_few_at_each_tick": ITS_OWN_CALLS,
+    "test_mapping_limit.py::*": ITS_OWN_CALLS,
+    "test_protect_limit.py::*": ITS_OWN_CALLS,
+    "test_region_leaks.py::test_without_mappings_nothing_is_left": ITS_OWN_CALLS,
+    "test_aspace.py::test_finalizers_in_a_cycle_with_a_space_still_have_it*": COLLECTED,
+    "test_buffers_that_change.py::*": COLLECTED,
+    "test_interruptions.py::*finaliz*": COLLECTED,
+    "test_interruptions.py::test_a_pager_may_unmap_something_when_it_goes": COLLECTED,
+    "test_interruptions.py::test_no_page_is_shown_that_was_evicted_meanwhile": COLLECTED,
+    "test_interruptions.py::test_other_changes_there_are_done_or_refused": COLLECTED,
+}
 
 
 def reason_to_skip(test: str) -> str | None:

@@ -4,6 +4,8 @@
 import re
 from pathlib import Path
 
+from limits import FREE_THREADED, PYPY
+
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
 METADATA = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -18,9 +20,10 @@ SYSTEMS = {
 }
 
 
-def table(heading: str) -> list[dict[str, str]]:
-    """Return the rows of the table under a heading, by the names of its columns."""
+def table(heading: str, column: str = "") -> list[dict[str, str]]:
+    """Return the rows of a table under a heading, the first or that with a certain first column, by their columns."""
     section = DOCUMENT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    section = section[section.index(f"| {column}") :].partition("\n\n")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
@@ -60,6 +63,14 @@ def test_the_wheels_of_the_table_are_those_that_the_script_builds() -> None:
     named = [tag for row in table("Systems") for tag in re.findall(r"`(\w+)`", row["wheel"])]
     assert len(built) >= 6
     assert sorted(named) == sorted(built)
+
+
+def test_every_reason_for_which_a_python_skips_tests_is_a_row() -> None:
+    """What is skipped on a Python is in the table that says what it means, and nothing else is."""
+    rows = {row["reason"]: row["Python"] for row in table("Pythons", "reason")}
+    assert {reason for reason, python in rows.items() if python == "PyPy"} == set(PYPY.values())
+    others = {reason for reason, python in rows.items() if python == "free-threaded"}
+    assert others == {*FREE_THREADED.values(), "this interpreter runs without the GIL"}
 
 
 def test_every_environment_of_the_document_is_one_of_tox() -> None:
