@@ -13,6 +13,7 @@ import os
 from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object
 
 from . import _paging
+from ._buffer import IS_CPYTHON
 from ._native import ACCESSES, REASONS, lib
 from .addr import VirtAddr
 from .errors import BAD_ADDRESS, FAULT_FIELDS, FaultError
@@ -117,7 +118,7 @@ class _ModuleDefinition(ctypes.Structure):
     """``PyModuleDef``."""
 
     _fields_ = (
-        ("object", c_char * object.__basicsize__),
+        ("object", c_char * getattr(object, "__basicsize__", 0)),  # which not every Python says
         ("initialize", c_void_p),
         ("index", c_ssize_t),
         ("copy", c_void_p),
@@ -231,6 +232,8 @@ def _documentation(function: Any) -> str:
 def _make_maker() -> tuple[_Maker | None, str]:
     if os.environ.get("AXPTR_CALLS") == "ctypes":
         return None, "ctypes, as AXPTR_CALLS asks for"
+    if not IS_CPYTHON:
+        return None, "ctypes, as this Python is not CPython"
     try:
         return _Maker(), "builtins"
     except (AttributeError, TypeError) as error:  # what ctypes says of a function that is not there

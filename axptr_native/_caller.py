@@ -8,6 +8,7 @@ import sys
 import threading
 from _ctypes import CFuncPtr
 
+from ._buffer import IS_CPYTHON
 from ._memory import READ_WRITE, protect_memory, reserve_memory, unmap_memory
 from ._native import ADDRESS_MAX, RESULTS, Call, Caller, check_status, go_on, lib
 from ._scalar import is_swapped, require_ctype
@@ -184,9 +185,10 @@ def _find_entries() -> int | None:
 _STATE_INTS = 60
 """The part of a thread's state that is looked at: every version's is larger."""
 
-_current_interpreter = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.pythonapi))
-_running = _running_interpreter()
-_entries_at = _find_entries()
+if IS_CPYTHON:
+    _current_interpreter = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", ctypes.pythonapi))
+    _running = _running_interpreter()
+    _entries_at = _find_entries()
 
 
 class _SignalStack:

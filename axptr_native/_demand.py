@@ -142,7 +142,8 @@ class DemandPaging(Reservation):
         mine = Busy()
         backing, offset = None, 0
         try:
-            while True:
+            is_ours = False
+            while not is_ours:  # a break out of the block is, to PyPy, a block that any later exception leaves again
                 with self._lock_to_change():
                     found = self._find_paged(page)
                     if found is None or error.access not in found[0].flags:
@@ -153,14 +154,17 @@ class DemandPaging(Reservation):
                         backing.show(area, offset, written=write or backing.resident[offset])
                         self._paging.resolved += 1
                         return None
-                    if busy is None:
+                    is_ours = busy is None
+                    if is_ours:
                         backing.busy[offset] = mine
-                        break
+                if busy is None:
+                    continue
                 if busy.thread == mine.thread:
                     return self._refuse(error, RuntimeError("a pager or write-back accesses the page that it is for"))
                 if sys.is_finalizing():
                     return self._refuse(error, RuntimeError("the page was on its way when the interpreter ended"))
                 busy.wait()
+            assert backing is not None
             try:
                 content = self._ask(backing, page, error.access)
             except Exception as cause:

@@ -169,6 +169,9 @@ _PRIVATE_PROTOTYPES = (
 )
 """Those of ``builtins.h``."""
 
+_KEEPING: type[ctypes.CDLL] = getattr(ctypes, "PyDLL", ctypes.CDLL)
+"""What makes calls that keep the GIL, where there is such a thing: on PyPy every call drops it."""
+
 _FILE_NAMES = {"win32": "axptr_native.dll", "darwin": "libaxptr_native.dylib"}
 
 
@@ -201,7 +204,7 @@ def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
 def _load() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     path = _find_library()
     try:
-        keeping, dropping = _bind(ctypes.PyDLL(path)), _bind(ctypes.CDLL(path))
+        keeping, dropping = _bind(_KEEPING(path)), _bind(ctypes.CDLL(path))
     except AttributeError as error:
         raise ImportError(f"{path} is of another version than this package: install the package again.") from error
     found = keeping.axp_abi_version()

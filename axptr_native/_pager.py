@@ -37,10 +37,10 @@ class PageFile:
             os.close(self.descriptor)
             raise
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # where the interpreter ends, os has gone
         if hasattr(self, "pages"):
             self.pages.close()
-            os.close(self.descriptor)
+            close(self.descriptor)
 
 
 class PagerBacking(Backing):

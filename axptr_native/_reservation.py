@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import sys
 import threading
-from ctypes import py_object, pythonapi
 from operator import index
 
 from . import _spaces
 from ._areas import AreaTable
+from ._buffer import IS_CPYTHON
 from ._memory import release_memory, reserve_memory
 from ._native import ADDRESS_MAX, install
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
@@ -35,7 +36,8 @@ class _Addresses(int):
 
     def __new__(cls, base: int, size: int) -> _Addresses:
         made = super().__new__(cls, base * (ADDRESS_MAX + 1) + size)
-        pythonapi.PyObject_GC_UnTrack(py_object(made))
+        if IS_CPYTHON:
+            ctypes.pythonapi.PyObject_GC_UnTrack(ctypes.py_object(made))
         return made
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -8,6 +8,7 @@ import os
 from ctypes import Array, Structure, Union, _SimpleCData, addressof, sizeof
 
 from . import _native
+from ._buffer import new_data
 from ._native import as_one, check_span, lib, lib_for
 from ._paging import resume
 from ._scalar import refuse_objects
@@ -44,7 +45,7 @@ def copy_struct_from_user(addr: int, usize: int, ctype: type[_Data]) -> _Data:
     if _native.injecting and not lib.axp_injection_held():
         copied: _Data = as_one(addr, usize, MappingFlags.READ, copy_struct_from_user, addr, usize, ctype)
         return copied
-    result = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
+    result: _Data = new_data(ctype)
     size = min(usize, sizeof(ctype))
     own = addressof(result)
     if size and lib_for(size).axp_raw_copy_from_user(own, addr, size):

@@ -25,7 +25,7 @@ from operator import index
 from typing import Any, overload
 
 from . import _paging
-from ._buffer import BYTES_HEADER, locate
+from ._buffer import locate, new_bytes
 from ._native import ADDRESS_MAX, BatchLimits, fault_error, go_on, lib, lib_dropping_gil
 from .errors import FaultError, TooLongError
 from .uaccess import copy_from_user, copy_to_user, probe_read, strncpy_from_user
@@ -85,8 +85,9 @@ def gather_from_user(addresses: _Addresses, size: int, *, out: Any = None) -> tu
     with words:
         total = len(words) * size
         if out is None:
-            data = _zeros(total)
-            return data, _gather(words, highest, size, id(data) + BYTES_HEADER)
+            data, own = _new_bytes(total)
+            ok = _gather(words, highest, size, own)
+            return bytes(data), ok
         with memoryview(out) as target:
             own, room = locate(target, writable=True)
             if room != total:
@@ -196,19 +197,20 @@ def read_strings(addresses: _Addresses, limit: int) -> list[bytes | None]:
         if limit > ADDRESS_MAX:
             return [None] * count
         room = min(count * limit, max(_LEAST_ROOM, min(count * _ROOM_EACH, _MOST_ROOM)))
-        texts, lengths = bytes(room), array("q", bytes(count * _WORD))
+        texts, texts_at = new_bytes(room)
+        lengths = array("q", bytes(count * _WORD))
         lengths_at, _ = lengths.buffer_info()
         reached = c_void_p()
         strings: list[bytes | None] = []
         for library, done, limits in _turns(count, limit, highest, reached):
             offset = done * _WORD
             injected = library.axp_read_strings(
-                texts, room, at + offset, count - done, limit, limits, lengths_at + offset, reached
+                texts_at, room, at + offset, count - done, limit, limits, lengths_at + offset, reached
             )
             start = 0
             for length in lengths[done : done + (reached.value or 0)]:
                 end = start + max(length, 0)
-                strings.append(None if length < 0 else texts[start:end])
+                strings.append(None if length < 0 else bytes(texts[start:end]))
                 start = end
             if injected:
                 fault_error()
@@ -244,8 +246,7 @@ def _each(
     """
     at, _ = locate(words, writable=False)
     count = len(words)
-    ok = bytes(count)  # nobody else has seen it yet, so it may still be written to
-    ok_at = id(ok) + BYTES_HEADER
+    ok, ok_at = new_bytes(count)
     reached = c_void_p()
     for library, done, limits in _turns(count, size, highest, reached):
         if step(library, done, at + done * _WORD, count - done, size, limits, ok_at + done, reached) != 0:
@@ -255,7 +256,7 @@ def _each(
         if _paging.resolver is not None and not ok[last] and (addr := _address(at, last)) <= highest:
             with suppress(FaultError):
                 memset(ok_at + last, go_on(again, last, addr), 1)
-    return ok
+    return bytes(ok)
 
 
 def _turns(count: int, size: int, highest: int, reached: c_void_p) -> Iterator[tuple[CDLL, int, BatchLimits]]:
@@ -324,8 +325,8 @@ def _check_size(size: int) -> int:
     return size
 
 
-def _zeros(size: int) -> bytes:
+def _new_bytes(size: int) -> tuple[bytes | bytearray, int]:
     try:
-        return bytes(size)
+        return new_bytes(size)
     except OverflowError:
         raise MemoryError(f"no room for {size} bytes") from None

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from _ctypes import CFuncPtr
 
 from ._arguments import CALLBACK_REFUSED, convert_arguments, holds_callback, name_of
+from ._buffer import IS_CPYTHON
 from ._caller import caller_of, convert_result, describe_call
 from ._native import ACCESSES, REASONS, Call, check_status
 from ._symbols import symbol_name
@@ -115,9 +117,14 @@ def guarded(function: Any) -> GuardedFunction:
     """Return a foreign function that raises where the one given would end the process; see ``guarded_call()``.
 
     Raises:
+        OSError: ENOTSUP, on a Python that is not CPython.
         TypeError: It is not a foreign function of ctypes, is one of Python's own (``ctypes.PyDLL``,
             ``ctypes.pythonapi``), or is a Python function made callable for C.
     """
+    if not IS_CPYTHON:
+        raise OSError(
+            errno.ENOTSUP, f"{os.strerror(errno.ENOTSUP)}: this Python does not tell whether a fault is its own"
+        )
     if not isinstance(function, CFuncPtr):
         raise TypeError(f"a foreign function of ctypes is required, not {function!r}")
     if type(function)._flags_ & _PYTHON_API:
@@ -146,6 +153,7 @@ def guarded_call(function: Any, *args: Any) -> Any:
             Not supported: structures by value, ``c_longdouble``, and the other byte order.
 
     Raises:
+        OSError: ENOTSUP, on a Python that is not CPython.
         CallFaultError: The function faulted.  It was abandoned midway: **what it held or was writing stays so**.  The
             signal mask, the alternate signal stack and the floating-point environment are as they were before.
         TypeError: ``function`` is none, or an argument or its result is of a type that is not supported.  A callback

@@ -17,7 +17,7 @@ from __future__ import annotations
 from ctypes import addressof, c_void_p
 from operator import index
 
-from ._buffer import BYTES_HEADER, locate
+from ._buffer import locate, new_bytes
 from ._builtins import builtin
 from ._native import as_one, check_span, go_on, lib, lib_for
 from ._paging import resume
@@ -76,11 +76,9 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: 
     """
     addr, size = check_span(addr, size, _READ)
     try:
-        # Nobody else has seen it yet, so it may still be written to.
-        data = bytes(size)
+        data, own = new_bytes(size)
     except (MemoryError, OverflowError):
         return _copy_without_room(addr, size, partial)
-    own = id(data) + BYTES_HEADER
     if size >= _LARGE:
         lib.axp_prefer_large_pages(own, size)
     copy = lib_for(size, release_gil).axp_raw_copy_from_user
@@ -90,8 +88,8 @@ def copy_from_user(addr: int, size: int, *, partial: bool = False, release_gil: 
         except FaultError as error:
             if not partial:
                 raise
-            return data[: error.transferred]
-    return data
+            return bytes(data[: error.transferred])
+    return bytes(data)
 
 
 def _copy_without_room(addr: int, size: int, partial: bool) -> bytes:

@@ -9,6 +9,7 @@ from ctypes import sizeof
 from operator import index
 from typing import Any, Generic, TypeVar, overload
 
+from ._buffer import new_data
 from ._overlap import write_buffer
 from ._scalar import refuse_objects
 from .addr import VirtAddr
@@ -214,7 +215,7 @@ def _load(address: int, ctype: Any) -> Any:
     if _is_scalar(ctype):
         return get_user(address, ctype)
     refuse_objects(ctype)
-    copy = ctype.__new__(ctype)  # without what an __init__ would ask for, or change
+    copy = new_data(ctype)
     copy_from_user_into(address, copy)
     return copy
 

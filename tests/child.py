@@ -115,7 +115,7 @@ def no_core_dump() -> None:
 
 def hostile(path: str) -> Any:
     """Load the compiled helper, with prototypes."""
-    library = ctypes.PyDLL(path)
+    library = getattr(ctypes, "PyDLL", ctypes.CDLL)(path)
     address, size = ctypes.c_void_p, ctypes.c_void_p
     for name, arguments in {
         "hostile_install": (ctypes.c_int, ctypes.c_char_p),
@@ -172,10 +172,10 @@ def fault_exactly(edge: int, reason: Any, number: int, good: int = 13) -> None:
 
 def unguarded_fault(number: signal.Signals) -> None:
     """Touch bad memory as anybody would: the process should not survive."""
-    if number is signal.SIGSEGV:
-        ctypes.string_at(0)
-    else:
+    if number is signal.SIGBUS:
         truncated_mapping()[0]
+    else:
+        ctypes.memmove(ctypes.create_string_buffer(1), 0, 1)
 
 
 def truncated_mapping() -> mmap.mmap:

@@ -2,6 +2,7 @@
 """Memory that ends, address spaces, and a C library that misbehaves, as fixtures."""
 
 import ctypes
+import errno
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_compiled import compile_library
 from helpers_memory import good_memory, pattern, poke, require
 from helpers_platform import NOT_HERE, PAGER
+from helpers_python import NO_CALLS
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
@@ -37,6 +39,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             reason = NOT_HERE.get(f"{item.path.name}::{name}")
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip what makes guarded calls where this Python cannot."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOTSUP or NO_CALLS not in str(error):
+            raise
+        pytest.skip(NO_CALLS)
 
 
 @pytest.fixture(scope="session", autouse=True)

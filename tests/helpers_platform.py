@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from helpers_processor import NOT_ON_PROCESSOR
+from helpers_python import NOT_ON_PYTHON
 
 
 def c_library() -> ctypes.CDLL:
@@ -134,7 +135,7 @@ _ON_WINDOWS = {
     "test_view.py::test_a_long_double_is_too_wide_for_one_access": SAME_TYPE,
 }
 
-NOT_HERE = NOT_ON_PROCESSOR | (_ON_WINDOWS if sys.platform == "win32" else {})
+NOT_HERE = NOT_ON_PROCESSOR | NOT_ON_PYTHON | (_ON_WINDOWS if sys.platform == "win32" else {})
 """Files, and tests of files: why they are skipped."""
 
 _WORDS = {".truncate(": CUT, "map_pager(": PAGER, "CDLL(None)": C_LIBRARY} if sys.platform == "win32" else {}

@@ -17,6 +17,8 @@ from axptr_native.call import guarded, guarded_call
 # What would be called is nowhere: these tests fail with a fault if anything is called.
 nowhere = stub()
 
+PYTHON_API = getattr(ctypes, "pythonapi", None)
+
 
 class Pair(ctypes.Structure):
     _fields_ = (("first", c_int), ("second", c_int))
@@ -37,7 +39,7 @@ class Outer(ctypes.Structure):
         (None, "a foreign function of ctypes is required, not None"),
         (5, "a foreign function of ctypes is required, not 5"),
         (lib.axp_install, "axp_install works on the interpreter itself"),
-        (ctypes.pythonapi.Py_GetVersion, "Py_GetVersion works on the interpreter itself"),
+        (getattr(PYTHON_API, "Py_GetVersion", None), "Py_GetVersion works on the interpreter itself"),
         (ctypes.PYFUNCTYPE(None)(5), "the function at 0x5 works on the interpreter itself"),
         (CALLBACK(lambda value: value), "the function holds a callback into Python"),
     ],

@@ -161,7 +161,7 @@ from axptr_native import _native
 copies = []
 for number in range(3):
     shutil.copy(_native.lib._name, f"copy{number}.so")
-    copies.append(_native._bind(ctypes.PyDLL(f"./copy{number}.so")))
+    copies.append(_native._bind(_native._KEEPING(f"./copy{number}.so")))
 source, buffer = ctypes.create_string_buffer(b"source"), ctypes.create_string_buffer(8)
 def body():
     for number, copy in enumerate(copies):

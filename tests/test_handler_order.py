@@ -193,7 +193,7 @@ import axptr_native
 from axptr_native import _native
 from axptr_native._regions import Ending, ending_memory
 shutil.copy(_native.lib._name, "second.so")
-second = _native._bind(ctypes.PyDLL("./second.so"))
+second = _native._bind(_native._KEEPING("./second.so"))
 buffer = ctypes.create_string_buffer(64)
 
 def second_fault(number):

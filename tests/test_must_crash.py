@@ -25,7 +25,7 @@ SUITE = """
     @pytest.mark.must_crash(signal.SIGSEGV)
     def test_dies_as_expected():
         say()
-        ctypes.string_at(0)
+        ctypes.memset(0, 0, 1)
 
     @pytest.mark.must_crash(9)
     def test_is_killed():
@@ -134,7 +134,7 @@ def test_another_death_shows_its_traceback(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.must_crash("SIGBUS")
         def test_a_null_pointer():
-            ctypes.string_at(0)
+            ctypes.memset(0, 0, 1)
     """
     session = run_suite(pytester, tests)
     call = session.calls["test_a_null_pointer"]
@@ -224,7 +224,7 @@ def test_methods_of_unittest_crash_between_set_up_and_tear_down(pytester: pytest
             @pytest.mark.must_crash("SIGSEGV")
             def test_crashes(self):
                 assert os.getpid() != self.parent
-                ctypes.string_at(0)
+                ctypes.memset(0, 0, 1)
 
             @pytest.mark.must_crash("SIGSEGV")
             def test_fails(self):
@@ -315,7 +315,7 @@ def test_each_forked_test_crashes_in_a_child_of_its_own(pytester: pytest.Pyteste
 
         @pytest.mark.must_crash("SIGSEGV")
         def test_crashes():
-            ctypes.string_at(0)
+            ctypes.memset(0, 0, 1)
 
         @pytest.mark.must_crash("SIGSEGV")
         def test_returns():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import helpers_platform
 from helpers_processor import BY_PLACE
+from helpers_python import BY_PYTHON
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
@@ -23,9 +24,10 @@ SYSTEMS = {
 }
 
 
-def table(heading: str) -> list[dict[str, str]]:
-    """Return the rows of the table under a heading, by the names of its columns."""
+def table(heading: str, column: str = "") -> list[dict[str, str]]:
+    """Return the rows of a table under a heading, the first or that with a certain first column, by their columns."""
     section = DOCUMENT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    section = section[section.index(f"| {column}") :].partition("\n\n")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
@@ -95,6 +97,13 @@ def test_the_processors_of_tox_are_those_that_the_script_knows() -> None:
     (environments,) = re.findall(r"^\[testenv:{(i386,.*)}\]$", SETTINGS, flags=re.MULTILINE)
     assert known == environments.split(",")
     assert {row["environment"] for row in table("Processors")} <= {f"`tox -e {name}`" for name in known}
+
+
+def test_every_reason_for_which_a_python_skips_tests_is_a_row() -> None:
+    """What is skipped on a Python is in the table that says what it means, and nothing else is."""
+    rows = {(row["Python"], row["reason"]) for row in table("Pythons", "reason")}
+    reasons = {(python, reason) for python, tests in BY_PYTHON.items() for reason in tests.values()}
+    assert rows == {*reasons, ("free-threaded", "this interpreter runs without the GIL")}
 
 
 def test_every_environment_of_the_document_is_one_of_tox() -> None:

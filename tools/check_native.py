@@ -2,7 +2,8 @@
 """Build the package in many ways, run the test-suite against each build, and read the C sources with analysers.
 
 ``check_native.py``: gcc and clang, without and with optimisation and hardening, then clang-tidy and cppcheck.
-``check_native.py --sanitize``: gcc and clang with AddressSanitizer and UndefinedBehaviorSanitizer.
+``check_native.py --sanitize address``: gcc and clang with AddressSanitizer and UndefinedBehaviorSanitizer.
+``check_native.py --sanitize undefined``: gcc and clang with the latter alone, which leaves copying as shipped.
 
 What follows on the command line goes to pytest.  What a machine has not got is skipped, and the table says so.
 """
@@ -25,7 +26,17 @@ from programs import ROOT, SUITE_HANG, CheckError, last_line, run, table, usable
 COMPILERS = ("gcc", "clang")
 HARDENED = "-D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection"
 FLAGS = ("-O0", "-O3 -flto", f"-O3 -flto {HARDENED}")
-SANITIZE = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+SANITIZERS = {
+    "address": "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all",
+    # User memory may be at address 0, and is accessed there like any other.
+    "undefined": "-O3 -g -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize=null,nonnull-attribute "
+    "-fno-sanitize-recover=all",
+}
+RUNTIMES = {
+    "address": ("libclang_rt.asan-{machine}.so", "libclang_rt.asan.so", "libasan.so"),
+    "undefined": ("libclang_rt.ubsan_standalone-{machine}.so", "libclang_rt.ubsan_standalone.so", "libubsan.so"),
+}
+"""The files of clang, which finds gcc's too, and of gcc."""
 
 SANITIZER_ENVIRONMENT = {
     # The handlers under test are the library's: the sanitizer's own would print a report for every caught fault.
@@ -34,7 +45,7 @@ SANITIZER_ENVIRONMENT = {
     ":detect_leaks=0"  # an interpreter leaks by design
     ":use_sigaltstack=0"  # leaving a handler costs 4 us without an alternate stack, 400 to 2500 with one
     ":abort_on_error=1",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:handle_segv=0:handle_sigbus=0:allow_user_segv_handler=1",
     "PYTHONMALLOC": "malloc",  # so that each object has its own red zones
 }
 
@@ -50,9 +61,9 @@ NOT_SANITIZED = {
     "test_call_crashes.py::test_stack_overflows_are_exceptions[main-disarming itself]": DISARMED,
     "test_call_crashes.py::test_stack_overflows_are_exceptions[thread-disarming itself]": DISARMED,
 }
-"""Tests that cannot run under a sanitizer, and why."""
+"""Tests that cannot run under AddressSanitizer, and why."""
 
-CANARY = """
+OVERFLOWING_BUFFER = """
 import ctypes
 from axptr_native._native import lib
 malloc = ctypes.CDLL(None).malloc
@@ -60,7 +71,14 @@ malloc.argtypes, malloc.restype = (ctypes.c_void_p,), ctypes.c_void_p
 good = ctypes.create_string_buffer(64)
 lib.axp_copy_from_user(malloc(16), ctypes.addressof(good), 64)
 """
-"""A caller whose own buffer is too small: a sanitizer that says nothing to this would see nothing else either."""
+OVERFLOWING_NUMBER = "import ctypes; ctypes.CDLL({!r}).add(2**31 - 1, 1)"
+ADD = "int add(int left, int right);\nint add(int left, int right) { return left + right; }\n"
+
+CANARIES = {
+    "address": (OVERFLOWING_BUFFER, "AddressSanitizer: heap-buffer-overflow"),
+    "undefined": (OVERFLOWING_NUMBER, "runtime error: signed integer overflow"),
+}
+"""A buffer of the caller's own that is too small, and a number that is too large, and what the sanitizer must say."""
 
 
 class Build(NamedTuple):
@@ -68,12 +86,13 @@ class Build(NamedTuple):
 
     compiler: str
     flags: str
+    sanitizer: str = ""
     preload: str = ""
 
     @property
     def name(self) -> str:
         """What the table calls it."""
-        return f"{self.compiler} {self.flags.replace(HARDENED, 'hardened').replace(SANITIZE, 'sanitized')}"
+        return f"{self.compiler} {self.sanitizer or self.flags.replace(HARDENED, 'hardened')}"
 
 
 class Row(NamedTuple):
@@ -85,11 +104,11 @@ class Row(NamedTuple):
     ok: bool = True
 
 
-def runtime(compiler: str) -> str | None:
-    """Return the file of a compiler's AddressSanitizer runtime, which must be loaded before everything else."""
-    machine = platform.machine()
-    for name in (f"libclang_rt.asan-{machine}.so", "libclang_rt.asan.so", "libasan.so"):  # clang finds gcc's, too
-        found = Path(run([compiler, f"-print-file-name={name}"]).output.strip())
+def runtime(compiler: str, sanitizer: str) -> str | None:
+    """Return the file of a compiler's sanitizer runtime, which must be loaded before everything else."""
+    for name in RUNTIMES[sanitizer]:
+        option = f"-print-file-name={name.format(machine=platform.machine())}"
+        found = Path(run([compiler, option]).output.strip())
         if found.is_absolute() and found.is_file() and found.read_bytes()[:4] == b"\x7fELF":
             return str(found)
     return None
@@ -127,9 +146,13 @@ def environment_of(build: Build, installed: Path) -> dict[str, str]:
 
 
 def check_canary(build: Build, installed: Path, folder: Path) -> None:
-    """Make sure that the sanitizer sees a plain overflow of our own memory."""
-    done = run([sys.executable, "-c", CANARY], environment=environment_of(build, installed), cwd=folder)
-    if "AddressSanitizer: heap-buffer-overflow" not in done.output:
+    """Make sure that the sanitizer sees a plain overflow."""
+    canary, said = CANARIES[build.sanitizer]
+    library = folder / "canary.so"
+    run([build.compiler, *build.flags.split(), "-shared", "-fPIC", "-x", "c", "-", "-o", library], stdin=ADD)
+    command = [sys.executable, "-c", canary.format(str(library))]
+    done = run(command, environment=environment_of(build, installed), cwd=folder)
+    if said not in done.output:
         print(f"==== {build.name}\n{done.output}", flush=True)
         raise CheckError("FAILED: the sanitizer is blind")
 
@@ -145,7 +168,7 @@ def test(build: Build, installed: Path, folder: Path, arguments: Sequence[str]) 
         print(f"==== {build.name}\n{loaded.output}", flush=True)
         raise CheckError("FAILED: another build was loaded")
     options = [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider", "-n", "auto"]
-    if build.preload:
+    if build.sanitizer == "address":
         options += ["-p", "no:faulthandler"]  # which sets up an alternate stack
         options += [f"--deselect=tests/{name}" for name in NOT_SANITIZED]
     done = run(
@@ -174,16 +197,17 @@ def check(build: Build, folder: Path, installed: Path | CheckError, arguments: S
         return Row(build.name, "yes", str(error), ok=False)
 
 
-def plan(sanitize: bool, folder: Path) -> tuple[list[Build], list[str]]:
+def plan(sanitizer: str, folder: Path) -> tuple[list[Build], list[str]]:
     """Return what can be built here, and what cannot and why."""
     builds: list[Build] = []
     skipped: list[str] = []
     for compiler in COMPILERS:
-        for flags in (SANITIZE,) if sanitize else FLAGS:
-            build = Build(compiler, flags, (runtime(compiler) or "") if sanitize and shutil.which(compiler) else "")
+        for flags in (SANITIZERS[sanitizer],) if sanitizer else FLAGS:
+            preload = (runtime(compiler, sanitizer) or "") if sanitizer and shutil.which(compiler) else ""
+            build = Build(compiler, flags, sanitizer, preload)
             obstacle = usable(compiler, flags, folder)
-            if obstacle is None and sanitize and not build.preload:
-                obstacle = f"no shared AddressSanitizer runtime for {compiler}"
+            if obstacle is None and sanitizer and not preload:
+                obstacle = f"no shared runtime of the {sanitizer} sanitizer for {compiler}"
             if obstacle is None:
                 builds.append(build)
             elif (line := f"skipped: {obstacle}") not in skipped:
@@ -222,7 +246,7 @@ def analyse(commands: Path) -> list[Row]:
 def main() -> int:
     """Check everything and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sanitize", action="store_true", help="under AddressSanitizer and UndefinedBehaviorSanitizer")
+    parser.add_argument("--sanitize", choices=SANITIZERS, default="", help="run under a sanitizer instead")
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary).resolve()
@@ -244,7 +268,7 @@ def main() -> int:
                 rows += analyse(folders[-1] / "build")
             skipped += [f"skipped: {name} not found" for name in ("clang-tidy", "cppcheck") if not shutil.which(name)]
     print(table([("configuration", "built", "tests"), *((row.name, row.built, row.tests) for row in rows)]))
-    if options.sanitize:
+    if options.sanitize == "address":
         for test_name, reason in NOT_SANITIZED.items():
             print(f"deselected: {test_name}: {reason}")
     for line in skipped:

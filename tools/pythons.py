@@ -102,7 +102,7 @@ PYTHONS = {
     "py313t": free_threaded("3.13", "trixie"),
     "py314": unpacked("python3.14", "sid"),
     "py315": unpacked("python3.15", "sid"),
-    "pypy3": unpacked("pypy3", "trixie"),
+    "pypy3": unpacked("pypy3", "sid"),
 }
 """By tox's names."""
 

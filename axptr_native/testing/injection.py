@@ -15,18 +15,26 @@ import threading
 from typing import TYPE_CHECKING
 
 from .. import _native
+from .._buffer import IS_CPYTHON
 from .._injection import make_injection
 from .._native import Injection, check_status, lib
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Any
 
 __all__ = ["InjectionCounters", "fail_usercopy", "injected_everywhere"]
 
 # The library has its address for as long as it decides, also after modules are cleared at the interpreter's end.
-_keep = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_IncRef", ctypes.pythonapi))
-_let_go = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_DecRef", ctypes.pythonapi))
+_keep: Callable[[Injection], None]
+_let_go: Callable[[Injection], None]
+if IS_CPYTHON:
+    _keep = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_IncRef", ctypes.pythonapi))
+    _let_go = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_DecRef", ctypes.pythonapi))
+else:
+    _kept: set[Injection] = set()
+    _keep, _let_go = _kept.add, _kept.discard
 
 
 class InjectionCounters:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Tests that a Python cannot run, and why."""
+
+import sys
+import sysconfig
+
+ALLOCATOR = "without the GIL the interpreter's own memory comes and goes in mappings"
+SENT = "a signal that another thread sends during an access that faults is taken for faulthandler's"
+
+_WITHOUT_THE_GIL = {
+    "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[bare-fault]": SENT,
+    "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[faulthandler-fault]": SENT,
+    "test_mapping_limit.py": ALLOCATOR,
+    "test_protect_limit.py": ALLOCATOR,
+    "test_region_leaks.py::test_without_mappings_nothing_is_left": ALLOCATOR,
+}
+
+NO_CALLS = "this Python does not tell whether a fault is its own"
+COLLECTED = "objects go, and let go of what they hold, when this Python's garbage collector runs"
+KEEPS_GIL = "every call of this Python's ctypes drops the GIL"
+NUMBERS = "this Python's ctypes takes numbers of the other byte order for unsigned ones"
+NO_BUILTINS = "calls go through ctypes, as this Python is not CPython: there are no builtins"
+ITS_OWN_CALLS = "this Python makes system calls of its own"
+
+_ON_PYPY = {
+    "test_aspace.py::test_finalizers_in_a_cycle_with_a_space_still_have_it": COLLECTED,
+    "test_buffers_that_change.py": COLLECTED,
+    "test_builtins.py::test_the_suite_passes_on_the_other_path": NO_BUILTINS,
+    "test_call.py": NO_CALLS,
+    "test_call_arguments.py": NO_CALLS,
+    "test_call_crashes.py": NO_CALLS,
+    "test_call_inside.py": NO_CALLS,
+    "test_call_refused.py": NO_CALLS,
+    "test_environment.py::test_good_accesses_make_no_system_calls_but_a_few_at_each_tick": ITS_OWN_CALLS,
+    "test_gil.py::test_small_accesses_keep_the_gil": KEEPS_GIL,
+    "test_interruptions.py::test_a_pager_may_unmap_something_when_it_goes": COLLECTED,
+    "test_interruptions.py::test_finalizers_unmap_at_once_or_with_the_next_operation": COLLECTED,
+    "test_interruptions.py::test_no_page_is_shown_that_was_evicted_meanwhile": COLLECTED,
+    "test_interruptions.py::test_other_changes_there_are_done_or_refused": COLLECTED,
+    "test_mapping_limit.py": ITS_OWN_CALLS,
+    "test_planted_bugs.py": NO_CALLS,
+    "test_protect_limit.py": ITS_OWN_CALLS,
+    "test_readme.py::test_a_block_of_python_runs": NO_CALLS,
+    "test_region_leaks.py::test_without_mappings_nothing_is_left": ITS_OWN_CALLS,
+    "test_tutorial.py": NO_CALLS,
+    "test_uaccess.py::test_a_word_put_is_the_word_got": NUMBERS,
+}
+
+BY_PYTHON = {"free-threaded": _WITHOUT_THE_GIL, "PyPy": _ON_PYPY}
+"""What is skipped on which."""
+
+_IS_HERE = {
+    "free-threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "PyPy": sys.implementation.name == "pypy",
+}
+
+NOT_ON_PYTHON = {
+    test: reason for python, tests in BY_PYTHON.items() if _IS_HERE[python] for test, reason in tests.items()
+}
+"""Files, and tests of files: why they are skipped."""
