@@ -197,11 +197,11 @@ def check(build: Build, folder: Path, installed: Path | CheckError, arguments: S
         return Row(build.name, "yes", str(error), ok=False)
 
 
-def plan(sanitizer: str, folder: Path) -> tuple[list[Build], list[str]]:
+def plan(sanitizer: str, folder: Path, compilers: Sequence[str]) -> tuple[list[Build], list[str]]:
     """Return what can be built here, and what cannot and why."""
     builds: list[Build] = []
     skipped: list[str] = []
-    for compiler in COMPILERS:
+    for compiler in compilers:
         for flags in (SANITIZERS[sanitizer],) if sanitizer else FLAGS:
             preload = (runtime(compiler, sanitizer) or "") if sanitizer and shutil.which(compiler) else ""
             build = Build(compiler, flags, sanitizer, preload)
@@ -246,11 +246,13 @@ def analyse(commands: Path) -> list[Row]:
 def main() -> int:
     """Check everything and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--compiler", choices=COMPILERS, help="build by this one alone")
     parser.add_argument("--sanitize", choices=SANITIZERS, default="", help="run under a sanitizer instead")
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary).resolve()
-        builds, skipped = plan(options.sanitize, scratch)
+        compilers = COMPILERS if options.compiler is None else (options.compiler,)
+        builds, skipped = plan(options.sanitize, scratch, compilers)
         folders = [scratch / str(number) for number in range(len(builds))]
 
         def try_to_install(build: Build, folder: Path) -> Path | CheckError:
