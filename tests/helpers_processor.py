@@ -56,10 +56,6 @@ _WITHOUT_VARIADIC_FLOATS: Reasons = {
     "test_call_arguments.py::test_floats_reach_a_variadic_function": "a guarded call passes it none",
 }
 
-_WITH_FOUR_FLOATS: Reasons = {
-    "test_call_arguments.py::test_floats_and_words_mixed_arrive_in_order": "a guarded call passes four floats",
-}
-
 _EMULATED: Reasons = {
     "test_builtins.py::test_builtins_leave_no_reference_behind": REPEATED,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": WITHIN,
@@ -92,13 +88,68 @@ _OF_DIRECTION = (
     "test_regions.py::test_whatever_starts_before_the_data_faults_at_once",
 )
 
+_OF_S390X: Reasons = {
+    **dict.fromkeys(
+        (
+            *_OF_DIRECTION,
+            "test_call.py::test_a_mapping_whose_file_was_truncated_is_beyond_its_end",
+            "test_call.py::test_thousands_of_faults_in_eight_threads_at_once_are_each_their_own",
+        ),
+        "the processor tells of a fault the page, and not whether it read or wrote",
+    ),
+    "test_call_arguments.py::test_floats_and_words_mixed_arrive_in_order": "a guarded call passes four floats",
+}
+
+_OF_PROTECTION = (
+    "Ending.PROTECTION",
+    "test_aspace.py::test_a_map_that_is_interrupted_leaves_nothing_mapped",
+    "test_aspace.py::test_closing_takes_every_access_away",
+    "test_aspace.py::test_faults_of_a_space_are_exact",
+    "test_aspace.py::test_other_mappings_stay_out_of_a_living_space",
+    "test_aspace_model.py",
+    "test_call.py::test_a_write_to_read_only_memory_is_not_permitted",
+    "test_follow.py::test_the_read_is_guarded_whatever_the_checks_said",
+    "test_memory.py::test_a_record_has_every_field",
+    "test_paging.py::test_closing_lets_those_go_who_wait_for_a_page",
+    "test_paging.py::test_what_changes_while_the_pager_runs_counts",
+    "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows",
+    "test_planted_bugs.py::test_a_write_to_what_can_only_be_read_is_found",
+    "test_pointer_matrix.py::test_what_goes_bad_after_the_check_faults_at_the_access",
+    "test_process_space.py::test_a_protect_that_fails_halfway_is_taken_back",
+    "test_process_space.py::test_the_process_reads_writes_and_resolves",
+    "test_ptr.py::test_a_run_needs_no_page_after_its_terminator",
+    "test_ptr.py::test_the_access_is_guarded_whatever_the_checks_said",
+    "test_regions.py::test_aligned_data_ends_at_the_last_place_before_the_edge",
+    "test_regions.py::test_both_sides_are_bad_for_many_pages",
+    "test_regions.py::test_memory_without_access_cannot_be_read_anywhere",
+    "test_regions.py::test_read_only_data_stays_readable_to_its_end_and_unwritten",
+    "test_regions.py::test_straddling_data_goes_on_beyond_the_edge",
+    "test_scans.py::test_a_terminator_on_two_pages_is_found_or_faults",
+    "test_scans.py::test_searches_agree_with_bytes_find",
+    "test_sweeps.py::test_a_parser_without_a_check_faults_at_the_byte_that_is_missing",
+    "test_sweeps.py::test_no_data_is_one_case_of_nothing",
+    "test_sweeps.py::test_one_byte_too_many_in_c_is_found_at_the_edge",
+    "test_toctou.py::test_protection_of_paged_areas_is_kept",
+    "test_view.py::test_references_keep_the_addresses_of_a_closed_space_taken",
+)
+
+_OF_FETCHES = (
+    "test_call.py::test_a_jump_to_null_tells_so",
+    "test_call.py::test_a_jump_to_what_is_no_code_tells_where",
+)
+
+DIRECTION = "the emulator does not tell whether a fault read or wrote"
+UNPROTECTED = "the emulator tells a fault of a protected page as that of an unmapped one"
+
 _EMULATED_PROCESSORS: dict[str, Reasons] = {
     "armv7l": {
-        **dict.fromkeys(_OF_DIRECTION, "the emulator does not tell whether a fault read or wrote"),
+        **dict.fromkeys(_OF_DIRECTION, DIRECTION),
         "test_memory.py::test_protecting_or_unmapping_the_impossible_is_refused": "the emulator protects holes",
     },
     "ppc64le": {
-        "Ending.PROTECTION": "the emulator tells a fault of a protected page as that of an unmapped one",
+        **dict.fromkeys(_OF_DIRECTION, DIRECTION),
+        **dict.fromkeys(_OF_PROTECTION, UNPROTECTED),
+        **dict.fromkeys(_OF_FETCHES, "the emulator does not tell that a fault was of a jump"),
     },
     "s390x": {
         "Ending.END_OF_FILE": "the emulator does not tell where past the end of a file a fault is",
@@ -112,7 +163,7 @@ BY_PLACE = {
     "in 32 bits": _IN_32_BITS,
     "where a long double is a double": _WITHOUT_LONG_DOUBLES,
     "where a variadic function looks for floats elsewhere": _WITHOUT_VARIADIC_FLOATS,
-    "s390x": _WITH_FOUR_FLOATS,
+    "s390x": _OF_S390X,
     "emulated": _EMULATED,
     **{f"{name}, emulated": reasons for name, reasons in _EMULATED_PROCESSORS.items()},
 }

@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ class Pair(ctypes.Structure):
 
 
 def word(offset: int, data: bytes = PAGED) -> int:
-    return int.from_bytes(data[offset : offset + 8], "little")
+    return int.from_bytes(data[offset : offset + 8], sys.byteorder)
 
 
 Reader = Callable[[int], object]
@@ -93,7 +94,7 @@ def replaced(offset: int, data: bytes) -> bytes:
 
 
 def stored(value: int, offset: int = EDGE) -> bytes:
-    return replaced(offset, (value % 2**64).to_bytes(8, "little"))
+    return replaced(offset, (value % 2**64).to_bytes(8, sys.byteorder))
 
 
 U64 = ctypes.c_uint64

@@ -268,8 +268,8 @@ def test_eviction_loses_no_update(space: AddrSpace, disk: Disk) -> None:
     space.evict(disk.start, 4 * PAGE_SIZE)
     for number, count in enumerate(counts):
         offset = number * PAGE_SIZE + 8
-        before = int.from_bytes(PAGED[offset : offset + 4], "little")
-        assert (int.from_bytes(disk.data[offset : offset + 4], "little") - before) % 2**32 == count
+        before = int.from_bytes(PAGED[offset : offset + 4], sys.byteorder)
+        assert (int.from_bytes(disk.data[offset : offset + 4], sys.byteorder) - before) % 2**32 == count
     assert space.paging.refused == 0
 
 

@@ -260,12 +260,13 @@ def test_a_long_double_is_too_wide_for_one_access(at: int) -> None:
 
 def test_values_are_what_ctypes_makes_of_them(at: int) -> None:
     """A char is a byte, a bool any byte but zero, and a double survives with its sign."""
+    poke(at, b"\5")  # the first byte in any order
     assert UserPtr[c_char](at).get().value == b"\5"
     assert UserPtr[c_uint8](at).get().value == 5
     assert UserPtr[c_bool](at).get().value is True
     double = UserPtr[c_double](at).get()
     double.value = -0.0
-    assert peek(at, 8) == b"\0" * 7 + b"\x80"
+    assert peek(at, 8) == bytes(c_double(-0.0))
     double.value = 3
     assert double.value == 3.0
 
