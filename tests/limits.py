@@ -22,6 +22,8 @@ COLLECTED = "objects go, and let go of what they hold, when this Python's garbag
 KEEPS_GIL = "every call of this Python's ctypes drops the GIL"
 NUMBERS = "this Python's ctypes takes numbers of the other byte order for unsigned ones"
 NO_BUILTINS = "calls go through ctypes, as this Python is not CPython: there are no builtins"
+CLOSED = "this Python closes an mmap under those who look at it"
+FAULTHANDLER = "this Python's faulthandler asks nobody below it"
 ITS_OWN_CALLS = "this Python makes system calls of its own"
 
 PYPY = {
@@ -36,6 +38,15 @@ PYPY = {
     "test_mapping_limit.py::*": ITS_OWN_CALLS,
     "test_protect_limit.py::*": ITS_OWN_CALLS,
     "test_region_leaks.py::test_without_mappings_nothing_is_left": ITS_OWN_CALLS,
+    "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[[]*-fault]": SENT,
+    "test_guarded_view.py::test_the_buffer_stays_exported_until_the_release": CLOSED,
+    "test_guarded_view.py::test_buffers_with_gaps_are_buffer_errors": COLLECTED,
+    "test_batch_arguments.py::test_sizes_and_buffers_that_do_not_fit_are_refused": COLLECTED,
+    "test_paging.py::test_a_pager_area_without_room_leaves_nothing_behind": COLLECTED,
+    "test_previous_handlers.py::test_a_previous_crash_reporter_comes_after_faulthandler": FAULTHANDLER,
+    "test_sweeps.py::test_one_byte_too_many_in_c_is_found_at_the_edge*": NO_CALLS,
+    "test_sweeps.py::test_a_string_function_without_a_limit_runs_over_every_end_before_the_terminator": NO_CALLS,
+    "test_sweeps.py::test_nothing_is_left_of_a_sweep*": ITS_OWN_CALLS,
     "test_aspace.py::test_finalizers_in_a_cycle_with_a_space_still_have_it*": COLLECTED,
     "test_buffers_that_change.py::*": COLLECTED,
     "test_interruptions.py::*finaliz*": COLLECTED,

@@ -68,8 +68,8 @@ def test_the_wheels_of_the_table_are_those_that_the_script_builds() -> None:
 def test_every_reason_for_which_a_python_skips_tests_is_a_row() -> None:
     """What is skipped on a Python is in the table that says what it means, and nothing else is."""
     rows = {row["reason"]: row["Python"] for row in table("Pythons", "reason")}
-    assert {reason for reason, python in rows.items() if python == "PyPy"} == set(PYPY.values())
-    others = {reason for reason, python in rows.items() if python == "free-threaded"}
+    assert {reason for reason, python in rows.items() if "PyPy" in python} == set(PYPY.values())
+    others = {reason for reason, python in rows.items() if "free-threaded" in python}
     assert others == {*FREE_THREADED.values(), "this interpreter runs without the GIL"}
 
 
