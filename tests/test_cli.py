@@ -119,7 +119,7 @@ def test_info_names_a_faulthandler_below(tmp_path: Path) -> None:
         check=True,
     )
     line = next(line for line in child.stdout.splitlines() if line.startswith("SIGSEGV"))
-    assert re.search(r"\(ours\), then .+ in .*python", line)
+    assert re.search(r"\(ours\), then .+ in .*(python|pypy)", line)
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["info", "--nonsense"]], ids=" ".join)

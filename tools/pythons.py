@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from debian import CACHE, SkipError, making, own_architecture, require, run, unpack, unpack_sources
+from debian_packages import CACHE, SkipError, making, own_architecture, require, run, unpack, unpack_sources
 from programs import usable
 
 HOME = CACHE / "pythons"

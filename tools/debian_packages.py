@@ -58,6 +58,7 @@ def mirror() -> str:
 
 def own_architecture() -> str:
     """Return Debian's name of this machine's processor."""
+    require("dpkg")
     return run(["dpkg", "--print-architecture"], "dpkg does not run").strip()
 
 
