@@ -144,6 +144,14 @@ UNPROTECTED = "the emulator tells a fault of a protected page as that of an unma
 _EMULATED_PROCESSORS: dict[str, Reasons] = {
     "armv7l": {
         **dict.fromkeys(_OF_DIRECTION, DIRECTION),
+        **dict.fromkeys(
+            (
+                "test_mapping_limit.py",
+                "test_protect_limit.py",
+                "test_region_leaks.py::test_without_mappings_nothing_is_left",
+            ),
+            "the emulator needs mappings of its own",
+        ),
         "test_memory.py::test_protecting_or_unmapping_the_impossible_is_refused": "the emulator protects holes",
     },
     "ppc64le": {
