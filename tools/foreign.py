@@ -12,20 +12,20 @@ What is missing here is printed, and the rest skipped.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tomllib
+from debian_packages import CACHE, SkipError, making, own_architecture, require, run, unpack
+from programs import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "axptr-native" / "foreign"
+HOME = CACHE / "foreign"
 
 SUITE = "trixie"
 """The release of Debian that has all of them."""
@@ -104,118 +104,27 @@ exit $status
 """
 
 
-class SkipError(Exception):
-    """What this machine has not got, in a sentence."""
-
-
-def run(command: Sequence[str | Path], obstacle: str) -> str:
-    """Return what a program prints; if it fails, it could not be done for that reason."""
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode != 0:
-        last = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-1:]
-        raise SkipError(f"{obstacle}: {''.join(last) or done.returncode}")
-    return done.stdout
-
-
-def mirror() -> str:
-    """Return where this machine gets Debian's packages."""
-    targets = run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "$(ORIGIN) $(COMPONENT) $(REPO_URI) $(CODENAME)",
-            "Created-By: Packages",
-        ],
-        "apt cannot list its sources",
-    )
-    for line in targets.splitlines():
-        origin, component, address, codename = [*line.split(" "), "", "", ""][:4]
-        if (origin, component) == ("Debian", "main") and "-" not in codename:
-            return address
-    raise SkipError("no apt source of this machine is Debian's main archive")
-
-
-def configure_apt(folder: Path, architectures: Sequence[str]) -> Path:
-    """Give apt a state of its own, in which nothing is installed, and return its configuration."""
-    for name in ("lists/partial", "archives/partial"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "status").touch()
-    sources = folder / "sources.list"
-    sources.write_text(f"deb {mirror()} {SUITE} main\n")
-    settings = {
-        "Dir::State::lists": folder / "lists",
-        "Dir::State::status": folder / "status",
-        "Dir::Cache": folder,
-        "Dir::Etc::sourcelist": sources,
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::Etc::preferencesparts": "/dev/null",
-        "APT::Architecture": architectures[0],
-        "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",
-        "Acquire::Languages": "none",
-        "Debug::NoLocking": "true",
-    }
-    names = "".join(f'"{name}";' for name in architectures)
-    lines = [f'{name} "{value}";' for name, value in settings.items()]
-    configuration = folder / "apt.conf"
-    configuration.write_text("\n".join([*lines, f"APT::Architectures {{{names}}};", ""]))
-    return configuration
-
-
-def unpack(packages: Sequence[str], architectures: Sequence[str], made: Path) -> None:
-    """Fetch Debian packages and what they depend on, and unpack them all into a new folder."""
-    with tempfile.TemporaryDirectory(dir=made.parent) as temporary:
-        folder = Path(temporary)
-        apt = ["env", f"APT_CONFIG={configure_apt(folder, architectures)}", "apt-get", "-qq"]
-        run([*apt, "update"], f"the package lists of {SUITE} cannot be fetched")
-        run([*apt, "install", "--yes", "--download-only", *packages], "the packages cannot be fetched")
-        for name in ("bin", "lib", "lib64", "sbin"):
-            (made / "usr" / name).mkdir(parents=True)
-            (made / name).symlink_to(f"usr/{name}")
-        for archive in sorted((folder / "archives").glob("*.deb")):
-            run(["dpkg-deb", "--extract", archive, made], f"{archive.name} cannot be unpacked")
-
-
-@contextlib.contextmanager
-def making(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which gets its name when it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        made = Path(temporary) / "made"
-        made.mkdir()
-        yield made
-        made.rename(folder)
-
-
-def own_architecture() -> str:
-    """Return Debian's name of this machine's processor."""
-    return run(["dpkg", "--print-architecture"], "dpkg does not run").strip()
-
-
 def emulator(kind: Processor) -> Path:
     """Return qemu for a processor: it is linked statically, so that it runs beside any root."""
-    home = CACHE / "qemu"
+    home = HOME / "qemu"
     if not home.exists():
         print("fetching qemu ...", flush=True)
         with making(home) as made:
-            unpack(["qemu-user"], [own_architecture()], made)
+            unpack(["qemu-user"], SUITE, [own_architecture()], made)
     return home / "usr" / "bin" / f"qemu-{kind.qemu}"
 
 
 def root_of(name: str, kind: Processor) -> Path:
     """Return the folder that holds a processor's Python and the compiler for it."""
     packages = [f"{package}:{name}" for package in FOREIGN] + [kind.package, f"libc6-dev-{name}-cross", *NATIVE]
-    root = CACHE / name
+    root = HOME / name
     listed = root / "packages"
     if not listed.exists() or listed.read_text().split() != packages:
         print(f"fetching Python for {name} and its compiler ...", flush=True)
         if root.exists():
             shutil.rmtree(root)
         with making(root) as made:
-            unpack(packages, [own_architecture(), name], made)
+            unpack(packages, SUITE, [own_architecture(), name], made)
             complete(made, kind)
             (made / "packages").write_text(" ".join(packages))
     return root
@@ -260,9 +169,7 @@ def install_tests(packages: Path) -> None:
 def test(name: str, arguments: Sequence[str]) -> int:
     """Build and test, and return the exit status."""
     kind = PROCESSORS[name]
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing:
-        raise SkipError(f"{missing[0]} not found")
+    require(*TOOLS)
     root = root_of(name, kind)
     rule = binfmt_rule(root / "usr" / "bin" / f"python{PYTHON}", emulator(kind)) if kind.qemu else ""
     with tempfile.TemporaryDirectory() as site:
