@@ -9,15 +9,18 @@ from unittest.mock import Mock
 
 import pytest
 from helpers_call import CALLBACK, Converter, Standing, stub
+from limits import NO_CALLS
 
+from axptr_native._buffer import IS_CPYTHON
 from axptr_native._native import lib, lib_dropping_gil
 from axptr_native._regions import Region
 from axptr_native.call import guarded, guarded_call
 
+if not IS_CPYTHON:
+    pytest.skip(NO_CALLS, allow_module_level=True)
+
 # What would be called is nowhere: these tests fail with a fault if anything is called.
 nowhere = stub()
-
-PYTHON_API = getattr(ctypes, "pythonapi", None)
 
 
 class Pair(ctypes.Structure):
@@ -39,7 +42,7 @@ class Outer(ctypes.Structure):
         (None, "a foreign function of ctypes is required, not None"),
         (5, "a foreign function of ctypes is required, not 5"),
         (lib.axp_install, "axp_install works on the interpreter itself"),
-        (getattr(PYTHON_API, "Py_GetVersion", None), "Py_GetVersion works on the interpreter itself"),
+        (ctypes.pythonapi.Py_GetVersion, "Py_GetVersion works on the interpreter itself"),
         (ctypes.PYFUNCTYPE(None)(5), "the function at 0x5 works on the interpreter itself"),
         (CALLBACK(lambda value: value), "the function holds a callback into Python"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers_memory import READ, Indexed, pattern, peek
 from helpers_regions import KINDS, LIBC, left, needs_maps
+from helpers_space import uncollected
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, guarded_call, uaccess
 from axptr_native.testing import Region, SweepError, SweepKind, hole, sweep
@@ -310,12 +311,13 @@ WRONG: list[tuple[dict[str, Any], type[Exception]]] = [
 @pytest.mark.parametrize(("wrong", "error"), WRONG)
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], error: type[Exception]) -> None:
     """The call itself raises, before a case is asked for or anything is mapped."""
-    before = left()
     arguments: dict[str, Any] = {"function": read, "data": DATA} | wrong
-    with pytest.raises(error) as caught:
-        sweep(**arguments)
-    assert type(caught.value) is error
-    assert left() == before
+    with uncollected():
+        before = left()
+        with pytest.raises(error) as caught:
+            sweep(**arguments)
+        assert type(caught.value) is error
+        assert left() == before
 
 
 def test_a_kind_that_is_none_is_told_which_there_are() -> None:
