@@ -3,6 +3,7 @@
 
 import array
 import ctypes
+import gc
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -266,6 +267,7 @@ def test_faults_are_cases_even_if_they_are_no_memory_of_the_sweep() -> None:
 @pytest.mark.parametrize("kind", SweepKind, ids=str)
 def test_nothing_is_left_of_a_sweep(kind: SweepKind) -> None:
     """Run to its end, closed, abandoned with its last case kept, or ended by an exception: the memory is gone."""
+    gc.collect()  # what earlier tests have left to the collector
     before = left()
     beyond: Callable[[Region], object] = lambda region: uaccess.copy_from_user(region.edge, 1)  # noqa: E731
     kept: list[object] = list(sweep(beyond, DATA, kinds=kind))
@@ -306,6 +308,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception]]] = [
 @pytest.mark.parametrize(("wrong", "error"), WRONG)
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], error: type[Exception]) -> None:
     """The call itself raises, before a case is asked for or anything is mapped."""
+    gc.collect()  # what earlier tests have left to the collector
     before = left()
     arguments: dict[str, Any] = {"function": read, "data": DATA} | wrong
     with pytest.raises(error) as caught:
