@@ -3,6 +3,7 @@
 
 import ctypes
 import errno
+import gc
 import resource
 from pathlib import Path
 
@@ -23,6 +24,7 @@ DATA = b"some bytes at an edge"
 @pytest.mark.parametrize("name", MAKERS)
 def test_nothing_is_left_of_a_region(name: str) -> None:
     """After its block, one that raised too, mappings and open files are those of before."""
+    gc.collect()  # what earlier tests have left to the collector
     before = left()
     for _ in range(3):
         with MAKERS[name](DATA) as region:
@@ -38,6 +40,7 @@ def test_nothing_is_left_of_a_region(name: str) -> None:
 
 def test_regions_in_eight_threads_fault_for_themselves_and_are_gone() -> None:
     """Each thread's regions have its data and its faults, and afterwards nothing is left of any."""
+    gc.collect()  # what earlier tests have left to the collector
     before = left()
 
     def work(number: int) -> None:
@@ -81,6 +84,7 @@ def refuse_address_space() -> None:
 
 def refuse_mappings() -> None:
     pressure = Pressure()
+    gc.collect()  # what earlier tests have left to the collector
     before = left()
     for room in ROOMS:
         with pressure.leaving(room):

@@ -3,6 +3,7 @@
 
 import array
 import ctypes
+import gc
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -271,6 +272,7 @@ def test_faults_are_cases_even_if_they_are_no_memory_of_the_sweep() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_nothing_is_left_of_a_sweep(kind: SweepKind) -> None:
     """Run to its end, closed, abandoned with its last case kept, or ended by an exception: the memory is gone."""
+    gc.collect()  # what earlier tests have left to the collector
     before = left()
     beyond: Callable[[Region], object] = lambda region: uaccess.copy_from_user(region.edge, 1)  # noqa: E731
     kept: list[object] = list(sweep(beyond, DATA, kinds=kind))
