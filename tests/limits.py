@@ -10,7 +10,12 @@ from fnmatch import fnmatchcase
 ALLOCATOR = "without the GIL the interpreter's own memory comes and goes in mappings"
 SENT = "a signal that another thread sends during an access that faults is taken for faulthandler's"
 
+COLLECTIONS = "without the GIL the garbage collector does not run at every allocation, whatever its threshold"
+
 FREE_THREADED = {
+    "test_interruptions.py::test_finalizers_unmap_at_once_or_with_the_next_operation": COLLECTIONS,
+    "test_interruptions.py::test_no_page_is_shown_that_was_evicted_meanwhile": COLLECTIONS,
+    "test_interruptions.py::test_other_changes_there_are_done_or_refused": COLLECTIONS,
     "test_mapping_limit.py::*": ALLOCATOR,
     "test_protect_limit.py::*": ALLOCATOR,
     "test_region_leaks.py::test_without_mappings_nothing_is_left": ALLOCATOR,
