@@ -6,10 +6,14 @@ import sysconfig
 
 ALLOCATOR = "without the GIL the interpreter's own memory comes and goes in mappings"
 SENT = "a signal that another thread sends during an access that faults is taken for faulthandler's"
+COLLECTIONS = "without the GIL the garbage collector does not run at every allocation, whatever its threshold"
 
 _WITHOUT_THE_GIL = {
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[bare-fault]": SENT,
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[faulthandler-fault]": SENT,
+    "test_interruptions.py::test_finalizers_unmap_at_once_or_with_the_next_operation": COLLECTIONS,
+    "test_interruptions.py::test_no_page_is_shown_that_was_evicted_meanwhile": COLLECTIONS,
+    "test_interruptions.py::test_other_changes_there_are_done_or_refused": COLLECTIONS,
     "test_mapping_limit.py": ALLOCATOR,
     "test_protect_limit.py": ALLOCATOR,
     "test_region_leaks.py::test_without_mappings_nothing_is_left": ALLOCATOR,
