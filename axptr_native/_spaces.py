@@ -46,9 +46,9 @@ def note_paged(base: int, end: int) -> None:
 
 def paged() -> tuple[int, int]:
     """Return the lowest address of spaces with such memory, and the one after the highest."""
-    # Made at once, while without the GIL other threads change the dictionary.
-    found = list(_paged.items())
-    return min(found)[0], max(end for _, end in found)
+    # A copy is made at once: other threads change the dictionary, and so do finalizers wherever a tuple is made.
+    found = _paged.copy()
+    return min(found), max(found.values())
 
 
 def find(address: int) -> DemandPaging | None:
