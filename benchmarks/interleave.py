@@ -74,7 +74,7 @@ class Interleaving:
         """Take one more sample of every alternative."""
         for name, batch, count, _ in self._turns:
             # The caches are full of what the one before has left.
-            batch(count // 4)
+            batch(max(count // 4, 1))
             self.samples.seconds[name].append(batch(count) / count / self._operations)
         self._turns.append(self._turns.pop(0))
 
