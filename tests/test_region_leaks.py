@@ -3,7 +3,6 @@
 
 import ctypes
 import errno
-import gc
 import resource
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from child import LONG, check, run
 from helpers_limit import MOST, ROOMS, STEADY, Pressure
 from helpers_memory import WRITE, fault_of, faulted, pattern, seen
 from helpers_regions import MAKERS, left, needs_maps
-from helpers_space import in_threads
+from helpers_space import in_threads, uncollected
 
 from axptr_native import PAGE_SIZE, uaccess
 
@@ -22,9 +21,9 @@ DATA = b"some bytes at an edge"
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@uncollected()
 def test_nothing_is_left_of_a_region(name: str) -> None:
     """After its block, one that raised too, mappings and open files are those of before."""
-    gc.collect()  # what earlier tests have left to the collector
     before = left()
     for _ in range(3):
         with MAKERS[name](DATA) as region:
@@ -38,9 +37,9 @@ def test_nothing_is_left_of_a_region(name: str) -> None:
     assert left() == before
 
 
+@uncollected()
 def test_regions_in_eight_threads_fault_for_themselves_and_are_gone() -> None:
     """Each thread's regions have its data and its faults, and afterwards nothing is left of any."""
-    gc.collect()  # what earlier tests have left to the collector
     before = left()
 
     def work(number: int) -> None:
@@ -84,7 +83,6 @@ def refuse_address_space() -> None:
 
 def refuse_mappings() -> None:
     pressure = Pressure()
-    gc.collect()  # what earlier tests have left to the collector
     before = left()
     for room in ROOMS:
         with pressure.leaving(room):

@@ -14,6 +14,7 @@ import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, seen
 from helpers_platform import c_library
 from helpers_regions import ENDED, LIBC, MAKERS, left, needs_maps
+from helpers_space import uncollected
 
 from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, guarded_call, uaccess
 from axptr_native._memory import protect_memory
@@ -282,6 +283,7 @@ WRONG: list[tuple[Callable[..., object], tuple[Any, ...], type[Exception]]] = [
 
 @needs_maps
 @pytest.mark.parametrize(("make", "arguments", "error"), WRONG)
+@uncollected()
 def test_wrong_arguments_are_refused_when_they_are_passed(
     make: Callable[..., object], arguments: tuple[Any, ...], error: type[Exception]
 ) -> None:

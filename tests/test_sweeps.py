@@ -3,7 +3,6 @@
 
 import array
 import ctypes
-import gc
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -270,9 +269,9 @@ def test_faults_are_cases_even_if_they_are_no_memory_of_the_sweep() -> None:
 
 @needs_maps
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@uncollected()
 def test_nothing_is_left_of_a_sweep(kind: SweepKind) -> None:
     """Run to its end, closed, abandoned with its last case kept, or ended by an exception: the memory is gone."""
-    gc.collect()  # what earlier tests have left to the collector
     before = left()
     beyond: Callable[[Region], object] = lambda region: uaccess.copy_from_user(region.edge, 1)  # noqa: E731
     kept: list[object] = list(sweep(beyond, DATA, kinds=kind))
@@ -311,15 +310,15 @@ WRONG: list[tuple[dict[str, Any], type[Exception]]] = [
 
 @needs_maps
 @pytest.mark.parametrize(("wrong", "error"), WRONG)
+@uncollected()
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], error: type[Exception]) -> None:
     """The call itself raises, before a case is asked for or anything is mapped."""
     arguments: dict[str, Any] = {"function": read, "data": DATA} | wrong
-    with uncollected():
-        before = left()
-        with pytest.raises(error) as caught:
-            sweep(**arguments)
-        assert type(caught.value) is error
-        assert left() == before
+    before = left()
+    with pytest.raises(error) as caught:
+        sweep(**arguments)
+    assert type(caught.value) is error
+    assert left() == before
 
 
 def test_a_kind_that_is_none_is_told_which_there_are() -> None:
