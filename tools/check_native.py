@@ -171,8 +171,11 @@ def test(build: Build, installed: Path, folder: Path, arguments: Sequence[str]) 
     if build.sanitizer == "address":
         options += ["-p", "no:faulthandler"]  # which sets up an alternate stack
         options += [f"--deselect=tests/{name}" for name in NOT_SANITIZED]
+    # They run in another folder, where nothing but the build is to be imported from.
+    files = [ROOT / argument for argument in arguments if (ROOT / argument).is_file()]
+    others = [argument for argument in arguments if ROOT / argument not in files]
     done = run(
-        [sys.executable, "-m", "pytest", *options, *arguments, ROOT / "tests"],
+        [sys.executable, "-m", "pytest", *options, *others, *(files or [ROOT / "tests"])],
         environment=environment_of(build, installed),
         cwd=folder,
         timeout=SUITE_HANG,
