@@ -71,6 +71,7 @@ static object *object_of(const axp_builtins *state, const axp_word_type *type, u
         return axp_interpreter.from_truth(bits != 0);
     case AXP_BYTE:
         set_bits(&value, type->width, bits);
+        /* cppcheck-suppress returnDanglingLifetime ; it is copied */
         return axp_interpreter.bytes_from((const char *)&value, 1);
     default:
         return bits == 0 ? axp_none(state) : axp_interpreter.from_unsigned(bits);

@@ -14,7 +14,7 @@
 
 static void read_action(axp_chain *chain, unsigned slot, struct sigaction *action_out)
 {
-    uintptr_t words[AXP_CHAIN_ACTION_WORDS];
+    uintptr_t words[AXP_CHAIN_ACTION_WORDS] = {0};
 
     for (size_t i = 0; i < AXP_CHAIN_ACTION_WORDS; i++)
         words[i] = atomic_load_explicit(&chain->slots[slot].action[i], memory_order_acquire);

@@ -70,7 +70,8 @@ int axp_unmap(uintptr_t start, size_t size)
 /* An emulator of a processor takes every advice for followed, also one that no system knows. */
 static int follows_advice(void)
 {
-    enum { UNTRIED, FOLLOWS, PRETENDS, NO_ADVICE = 0x7fff };
+    enum { UNTRIED, FOLLOWS, PRETENDS };
+    enum { NO_ADVICE = 0x7fff };
     static _Atomic int seen = UNTRIED; /* whoever tries sees the same */
 
     if (seen == UNTRIED)
