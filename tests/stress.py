@@ -57,7 +57,7 @@ class Shared:
     """What all threads work on."""
 
     def __init__(self, library: str, stack: ExitStack) -> None:
-        self.library = hostile(library)
+        self.hostile = hostile(library)
         self.strlen = ctypes.CDLL(None).strlen
         self.edges = {ending: stack.enter_context(ending_memory(ending)).edge for ending in Ending}
         self.counter = stack.enter_context(ending_memory(Ending.HOLE)).start
@@ -125,7 +125,7 @@ class Worker:
     def handle(self) -> None:
         """Put somebody else's handlers on top, and ours again."""
         for number in (signal.SIGSEGV, signal.SIGBUS):
-            assert self.shared.library.hostile_install(number, b"count") == 0
+            assert self.shared.hostile.hostile_install(number, b"count") == 0
         self.fault()
         handlers.install()
         assert set(handlers.status()) == {signal.SIGSEGV, signal.SIGBUS}
