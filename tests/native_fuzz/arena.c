@@ -97,7 +97,8 @@ static void fill(uint8_t *start, size_t size, size_t alphabet, uint64_t seed)
     }
 }
 
-void arena_make(input *input)
+/* Takes the pages' permissions and contents from the input. */
+static void make(input *input)
 {
     size_t sprinkled;
 
@@ -175,7 +176,8 @@ uint8_t *arena_model(uintptr_t at)
     return model + (at - (uintptr_t)memory);
 }
 
-void arena_check(void)
+/* The whole arena is as the model says. */
+static void check(void)
 {
     axp_fault fault;
 
@@ -215,4 +217,18 @@ uint8_t *own_memory(size_t size)
     CHECK(own != NULL);
     memset(own, 0xa5, size);
     return own;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    input input = {data, data + size};
+
+    make(&input);
+    while (input.next != input.end) {
+        arena_step(&input);
+        check();
+    }
+    return 0;
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * arena.h: memory whose pages are good or bad as the fuzzer's input says, and a model of what it holds.
- *
- * Each file beside it with a LLVMFuzzerTestOneInput() reads operations from its input, runs each on the
- * library, and holds what happened against the model.
- */
+/* arena.h: memory whose pages are good or bad as the fuzzer's input says, and a model of what it holds. */
 #ifndef ARENA_H
 #define ARENA_H
 
@@ -29,8 +24,9 @@ size_t take(input *input, size_t count);
 
 uint64_t take_word(input *input);
 
-/* Takes the pages' permissions and contents from the input. */
-void arena_make(input *input);
+/* Of each target its own: takes an operation from the input, runs it on the library, and holds what happened
+ * against the model. */
+void arena_step(input *input);
 
 /* A user address: mostly in the arena, now and then one that the processor cannot form or that is nobody's.
  */
@@ -44,9 +40,6 @@ size_t arena_accessible(uintptr_t start, size_t size, uint32_t access);
 
 /* What the arena holds at an address that can be accessed. */
 uint8_t *arena_model(uintptr_t at);
-
-/* The whole arena is as the model says. */
-void arena_check(void);
 
 /*
  * A call for a span failed as it had to: it was refused, or faulted after so many bytes that could be

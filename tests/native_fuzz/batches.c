@@ -9,8 +9,6 @@ enum { MOST = 32 };
 
 typedef enum operation { GATHER, SCATTER, PROBE, OPERATIONS } operation;
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static size_t take_entry_size(input *input)
 {
     return take(input, 4) != 0 ? (size_t)1 << take(input, 4) : take(input, 6000);
@@ -80,14 +78,7 @@ static void run(input *input)
     free(own);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void arena_step(input *input)
 {
-    input input = {data, data + size};
-
-    arena_make(&input);
-    while (input.next != input.end) {
-        run(&input);
-        arena_check();
-    }
-    return 0;
+    run(input);
 }

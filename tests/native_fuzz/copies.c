@@ -5,8 +5,6 @@
 
 #include "arena.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void copy_from(input *input, int zeroes_rest)
 {
     uintptr_t from = take_address(input);
@@ -96,30 +94,23 @@ static void copy_in(input *input)
         memmove(arena_model(to), arena_model(from), moved);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void arena_step(input *input)
 {
-    input input = {data, data + size};
-
-    arena_make(&input);
-    while (input.next != input.end) {
-        switch (take(&input, 5)) {
-        case 0:
-            copy_from(&input, 0);
-            break;
-        case 1:
-            copy_from(&input, 1);
-            break;
-        case 2:
-            copy_to(&input);
-            break;
-        case 3:
-            fill(&input);
-            break;
-        default:
-            copy_in(&input);
-            break;
-        }
-        arena_check();
+    switch (take(input, 5)) {
+    case 0:
+        copy_from(input, 0);
+        break;
+    case 1:
+        copy_from(input, 1);
+        break;
+    case 2:
+        copy_to(input);
+        break;
+    case 3:
+        fill(input);
+        break;
+    default:
+        copy_in(input);
+        break;
     }
-    return 0;
 }

@@ -6,8 +6,6 @@
 
 #include "arena.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void find_nonzero(input *input)
 {
     uintptr_t from = take_address(input);
@@ -112,30 +110,23 @@ static void inject(input *input)
     CHECK(fault.reason == (size - 1 > UINTPTR_MAX - from ? AXP_OUT_OF_RANGE : AXP_INJECTED));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void arena_step(input *input)
 {
-    input input = {data, data + size};
-
-    arena_make(&input);
-    while (input.next != input.end) {
-        switch (take(&input, 5)) {
-        case 0:
-            find_nonzero(&input);
-            break;
-        case 1:
-            find(&input);
-            break;
-        case 2:
-            probe(&input, AXP_READ);
-            break;
-        case 3:
-            probe(&input, AXP_WRITE);
-            break;
-        default:
-            inject(&input);
-            break;
-        }
-        arena_check();
+    switch (take(input, 5)) {
+    case 0:
+        find_nonzero(input);
+        break;
+    case 1:
+        find(input);
+        break;
+    case 2:
+        probe(input, AXP_READ);
+        break;
+    case 3:
+        probe(input, AXP_WRITE);
+        break;
+    default:
+        inject(input);
+        break;
     }
-    return 0;
 }

@@ -5,8 +5,6 @@
 
 #include "arena.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* Whole elements before the first that is zero, or cannot be read. */
 static size_t elements_before_zero(uintptr_t from, size_t width, size_t limit, size_t accessible)
 {
@@ -98,24 +96,17 @@ static void copy_many(input *input)
     free(own);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void arena_step(input *input)
 {
-    input input = {data, data + size};
-
-    arena_make(&input);
-    while (input.next != input.end) {
-        switch (take(&input, 3)) {
-        case 0:
-            measure(&input);
-            break;
-        case 1:
-            copy(&input);
-            break;
-        default:
-            copy_many(&input);
-            break;
-        }
-        arena_check();
+    switch (take(input, 3)) {
+    case 0:
+        measure(input);
+        break;
+    case 1:
+        copy(input);
+        break;
+    default:
+        copy_many(input);
+        break;
     }
-    return 0;
 }
