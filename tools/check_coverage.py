@@ -12,12 +12,11 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from check_native import Build, environment_of, install
-from programs import ROOT, SUITE_HANG, CheckError, demand, last_line, run, usable
+from programs import ROOT, SUITE_HANG, SkipError, check_in_scratch, demand, last_line, require_usable, run
 
 COMPILER, FLAGS = "gcc", "-O0 -g --coverage -fprofile-update=atomic"
 LINES_OF_C, BRANCHES_OF_PYTHON = 95.0, 95.0
@@ -50,14 +49,17 @@ ACCESSES = ("atomics", "bad_input", "exactness", "guarded_view", "injection_rule
 """The tests of what has builtins, which are run through ctypes too."""
 
 
-def obstacle(folder: Path) -> str | None:
-    """Return what keeps the coverage from being measured here, or None."""
-    for module in ("coverage", "gcovr"):
-        if importlib.util.find_spec(module) is None:
-            return f"{module} not found"
-    if shutil.which("gcov") is None:
-        return "gcov not found"
-    return usable(COMPILER, FLAGS, folder)
+def require_tools(folder: Path) -> None:
+    """Make sure that coverage can be measured here.
+
+    Raises:
+        SkipError: It cannot.
+    """
+    missing = [module for module in ("coverage", "gcovr") if importlib.util.find_spec(module) is None]
+    missing += [] if shutil.which("gcov") else ["gcov"]
+    if missing:
+        raise SkipError(f"{', '.join(missing)} not found")
+    require_usable(COMPILER, FLAGS, folder)
 
 
 def run_tests(build: Build, installed: Path, folder: Path, arguments: Sequence[str]) -> str:
@@ -125,30 +127,25 @@ def is_enough(what: str, limit: float, per_cent: float, missed: Sequence[str]) -
     return per_cent >= limit
 
 
-def main() -> int:
-    """Measure everything and return the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    _, arguments = parser.parse_known_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
-        reason = obstacle(folder)
-        if reason is not None:
-            print(f"skipped: {reason}")
-            return 0
-        build = Build(COMPILER, FLAGS)
-        try:
-            print(run_tests(build, install(build, folder), folder, arguments))
-            c, python = c_report(folder), python_report(folder)
-        except CheckError as error:
-            print(error)
-            return 1
+def measure(folder: Path, arguments: Sequence[str]) -> int:
+    """Run the tests, print what they covered, and return the exit status."""
+    require_tools(folder)
+    build = Build(COMPILER, FLAGS)
+    print(run_tests(build, install(build, folder), folder, arguments))
     enough = [
-        is_enough("lines of the C library", LINES_OF_C, *c),
-        is_enough("branches of the Python package", BRANCHES_OF_PYTHON, *python),
+        is_enough("lines of the C library", LINES_OF_C, *c_report(folder)),
+        is_enough("branches of the Python package", BRANCHES_OF_PYTHON, *python_report(folder)),
     ]
     for name, why in NOT_MEASURED.items():
         print(f"deselected: {name}: {why}")
     return 0 if all(enough) else 1
+
+
+def main() -> int:
+    """Measure everything and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    _, arguments = parser.parse_known_args()
+    return check_in_scratch(lambda folder: measure(folder, arguments))
 
 
 if __name__ == "__main__":

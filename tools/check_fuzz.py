@@ -12,14 +12,25 @@ import argparse
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from check_native import SANITIZER_ENVIRONMENT
-from programs import ROOT, SUITE_HANG, CheckError, build_library, build_program, demand, last_line, run, table, usable
+from programs import (
+    ROOT,
+    SUITE_HANG,
+    CheckError,
+    build_library,
+    build_program,
+    check_in_scratch,
+    demand,
+    last_line,
+    require_usable,
+    run,
+    table,
+)
 
 FOLDER = ROOT / "tests" / "native_fuzz"
 TARGETS = ("batches", "copies", "scans", "strings", "words")
@@ -67,40 +78,30 @@ def fuzz(target: Target, seconds: int, corpus: Path) -> tuple[str, str, str]:
     return target.name, f"{int(runs[1]):,}" if runs else "?", edges[-1] if edges else "?"
 
 
-def fuzz_all(seconds: int) -> bool:
-    """Fuzz every target, as many side by side as there are processors, and print the table."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
-        obstacle = usable("clang", "-fsanitize=fuzzer-no-link,address,undefined", folder)
-        if obstacle is not None:
-            print(f"skipped: the C targets: {obstacle}")
-            return True
+def fuzz_all(seconds: int, folder: Path) -> int:
+    """Fuzz every target, as many side by side as there are processors, print the table, return the exit status."""
 
-        def try_to_fuzz(target: Target) -> tuple[str, str, str]:
-            try:
-                return fuzz(target, seconds, folder / f"corpus {target.name}")
-            except CheckError as error:
-                return target.name, str(error), ""
-
+    def try_to_fuzz(target: Target) -> tuple[str, str, str]:
         try:
-            targets = build(folder)
+            return fuzz(target, seconds, folder / f"corpus {target.name}")
         except CheckError as error:
-            print(error)
-            return False
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            lines = list(pool.map(try_to_fuzz, targets))
+            return target.name, str(error), ""
+
+    require_usable("clang", "-fsanitize=fuzzer-no-link,address,undefined", folder)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        lines = list(pool.map(try_to_fuzz, build(folder)))
     print(table([(f"target, {seconds} s each", "inputs", "edges"), *lines]))
-    return not any("FAILED" in line[1] for line in lines)
+    return 1 if any("FAILED" in line[1] for line in lines) else 0
 
 
-def run_examples(examples: int, arguments: Sequence[str]) -> bool:
-    """Run the tests that make up their own examples, with more of them."""
+def run_examples(examples: int, arguments: Sequence[str]) -> int:
+    """Run the tests that make up their own examples, with more of them, and return the exit status."""
     command = [sys.executable, "-m", "pytest", "-n", "auto", "-m", "hypothesis", *arguments]
     done = run(command, environment={"AXPTR_EXAMPLES": str(examples)}, timeout=SUITE_HANG)
     if done.returncode != 0:
         print(done.output)
     print(f"property tests, {examples} examples each: {last_line(done.output)}")
-    return done.returncode == 0
+    return done.returncode
 
 
 def main() -> int:
@@ -109,8 +110,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=SHORT, help=f"for each C target (default: {SHORT})")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help=f"for each property test (default: {EXAMPLES})")
     options, arguments = parser.parse_known_args()
-    found_nothing = [fuzz_all(options.seconds), run_examples(options.examples, arguments)]
-    return 0 if all(found_nothing) else 1
+    targets = check_in_scratch(lambda folder: fuzz_all(options.seconds, folder))
+    return run_examples(options.examples, arguments) or targets
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from programs import ROOT, SUITE_HANG, CheckError, last_line, run, table, usable
+from programs import ROOT, SUITE_HANG, CheckError, SkipError, last_line, require_usable, run, table
 
 COMPILERS = ("gcc", "clang")
 HARDENED = "-D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection"
@@ -208,13 +208,14 @@ def plan(sanitizer: str, folder: Path, compilers: Sequence[str]) -> tuple[list[B
         for flags in (SANITIZERS[sanitizer],) if sanitizer else FLAGS:
             preload = (runtime(compiler, sanitizer) or "") if sanitizer and shutil.which(compiler) else ""
             build = Build(compiler, flags, sanitizer, preload)
-            obstacle = usable(compiler, flags, folder)
-            if obstacle is None and sanitizer and not preload:
-                obstacle = f"no shared runtime of the {sanitizer} sanitizer for {compiler}"
-            if obstacle is None:
+            try:
+                require_usable(compiler, flags, folder)
+                if sanitizer and not preload:
+                    raise SkipError(f"no shared runtime of the {sanitizer} sanitizer for {compiler}")
                 builds.append(build)
-            elif (line := f"skipped: {obstacle}") not in skipped:
-                skipped.append(line)
+            except SkipError as reason:
+                if (line := f"skipped: {reason}") not in skipped:
+                    skipped.append(line)
     return builds, skipped
 
 

@@ -8,7 +8,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from programs import ROOT, CheckError, Outcome, build_library, build_program, demand, last_line, run, table, usable
+from programs import (
+    ROOT,
+    CheckError,
+    Outcome,
+    SkipError,
+    build_library,
+    build_program,
+    demand,
+    last_line,
+    require_usable,
+    run,
+    table,
+)
 
 COMPILERS = ("gcc", "clang")
 SANITIZE = "-O1 -g -fsanitize=thread"
@@ -49,14 +61,13 @@ def check(compiler: str, seconds: int, folder: Path) -> str:
     """Run the threads as a compiler has built them, and return what came of it.
 
     Raises:
+        SkipError: This machine cannot tell.
         CheckError: There was a race, or something was not as it should be.
     """
-    obstacle = usable(compiler, SANITIZE, folder)
-    if obstacle is not None:
-        return f"skipped: {obstacle}"
+    require_usable(compiler, SANITIZE, folder)
     canary = try_canary(compiler, folder)
     if "ThreadSanitizer: data race" not in canary.output:
-        return f"skipped: it does not run here, or sees no race: {last_line(canary.output)}"
+        raise SkipError(f"it does not run here, or sees no race: {last_line(canary.output)}")
     library = build_library(compiler, SANITIZE, folder)
     program = build_program(compiler, SANITIZE, [SOURCE], library, folder / "threads")
     return last_line(demand(compiler, run([program, str(seconds)], environment=ENVIRONMENT, timeout=seconds + 300)))
@@ -74,6 +85,8 @@ def main() -> int:
             folder.mkdir()
             try:
                 lines.append((compiler, check(compiler, seconds, folder)))
+            except SkipError as reason:
+                lines.append((compiler, f"skipped: {reason}"))
             except CheckError as error:
                 lines.append((compiler, str(error)))
     print(table(lines))

@@ -12,12 +12,22 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from check_fuzz import FOLDER, TARGETS
-from programs import CheckError, build_library, build_program, demand, last_line, run, table, usable
+from programs import (
+    CheckError,
+    SkipError,
+    build_library,
+    build_program,
+    check_in_scratch,
+    demand,
+    last_line,
+    require_usable,
+    run,
+    table,
+)
 
 FLAGS = "-O2 -g"
 COMPILER = "cc"
@@ -62,11 +72,17 @@ def check(target: str, inputs: int, seed: int, library: Path) -> tuple[str, str]
         return target, str(error)
 
 
-def obstacle(folder: Path) -> str | None:
-    """Return what keeps memcheck from being run here, or None."""
+def check_all(inputs: int, seed: int, folder: Path) -> int:
+    """Check each target, print the table, and return the exit status."""
     if shutil.which("valgrind") is None:
-        return "valgrind not found"
-    return usable(COMPILER, f"{FLAGS} -include valgrind/memcheck.h", folder)
+        raise SkipError("valgrind not found")
+    require_usable(COMPILER, f"{FLAGS} -include valgrind/memcheck.h", folder)
+    library = build_library(COMPILER, FLAGS, folder)
+    check_canary(library, folder)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        lines = list(pool.map(lambda target: check(target, inputs, seed, library), TARGETS))
+    print(table([("target", "memcheck"), *lines]))
+    return 1 if any(result.startswith("FAILED") for _, result in lines) else 0
 
 
 def main() -> int:
@@ -75,22 +91,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=2000, help="for each target (default: 2000)")
     parser.add_argument("--seed", type=int, default=1, help="that the inputs are made up from (default: 1)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
-        reason = obstacle(folder)
-        if reason is not None:
-            print(f"skipped: {reason}")
-            return 0
-        try:
-            library = build_library(COMPILER, FLAGS, folder)
-            check_canary(library, folder)
-        except CheckError as error:
-            print(error)
-            return 1
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            lines = list(pool.map(lambda target: check(target, options.inputs, options.seed, library), TARGETS))
-    print(table([("target", "memcheck"), *lines]))
-    return 1 if any(result.startswith("FAILED") for _, result in lines) else 0
+    return check_in_scratch(lambda folder: check_all(options.inputs, options.seed, folder))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """Debian's packages of any release, for this machine or another: fetched and unpacked into a folder, and not installed.
 
 They come from where the machine's own apt sources say.  What keeps something from being fetched is a
-:class:`SkipError`, for the caller to print.
+:class:`programs.SkipError`, for the caller to print.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import programs
+from programs import SkipError
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "axptr-native"
 """Where what was fetched is kept."""
-
-
-class SkipError(Exception):
-    """What this machine has not got, in a sentence."""
 
 
 def run(

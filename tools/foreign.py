@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tomllib
-from debian_packages import CACHE, SkipError, making, own_architecture, require, run, unpack
-from programs import ROOT
+from debian_packages import CACHE, making, own_architecture, require, run, unpack
+from programs import ROOT, SkipError
 
 HOME = CACHE / "foreign"
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,23 @@ HANG, SUITE_HANG = 600, 3600
 
 class CheckError(Exception):
     """A step that did not work, in a few words; its output has been printed."""
+
+
+class SkipError(Exception):
+    """What is asked for cannot be done here, and why."""
+
+
+def check_in_scratch(check: Callable[[Path], int]) -> int:
+    """Give a check an empty folder, print why it was skipped or what did not work, and return the exit status."""
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            return check(Path(temporary).resolve())
+        except SkipError as reason:
+            print(f"skipped: {reason}")
+            return 0
+        except CheckError as error:
+            print(error)
+            return 1
 
 
 class Outcome(NamedTuple):
@@ -78,16 +95,21 @@ def last_line(text: str) -> str:
     return next((line.strip("= ") for line in reversed(text.splitlines()) if line.strip()), "no output")
 
 
-def usable(compiler: str, flags: str, folder: Path) -> str | None:
-    """Return what keeps a compiler from building with these flags, or None."""
+def require_usable(compiler: str, flags: str, folder: Path) -> None:
+    """Make sure that a compiler can build with these flags.
+
+    Raises:
+        SkipError: It cannot.
+    """
     if shutil.which(compiler) is None:
-        return f"{compiler} not found"
+        raise SkipError(f"{compiler} not found")
     output = folder / "usable.so"
     done = run(
         [compiler, *flags.split(), "-shared", "-fPIC", "-x", "c", "-", "-o", output],
         stdin="int answer(void);\nint answer(void) { return 42; }\n",
     )
-    return None if done.returncode == 0 else f"{compiler} cannot build with these flags: {last_line(done.output)}"
+    if done.returncode != 0:
+        raise SkipError(f"{compiler} cannot build with these flags: {last_line(done.output)}")
 
 
 def build_library(compiler: str, flags: str, folder: Path) -> Path:

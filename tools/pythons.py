@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from debian_packages import CACHE, SkipError, making, own_architecture, require, run, unpack, unpack_sources
-from programs import usable
+from debian_packages import CACHE, making, own_architecture, require, run, unpack, unpack_sources
+from programs import SkipError, require_usable
 
 HOME = CACHE / "pythons"
 
@@ -81,9 +81,7 @@ def free_threaded(version: str, suite: str) -> Recipe:
 
 def build(package: str, suite: str, program: str, home: Path, folder: Path) -> None:
     """Build a free-threaded Python in a folder that goes away, for the place where it will be."""
-    obstacle = usable(COMPILER, "", folder)
-    if obstacle is not None:
-        raise SkipError(obstacle)
+    require_usable(COMPILER, "", folder)
     sources, installed = folder / "sources", folder / "installed"
     sources.mkdir()
     unpack_sources(package, suite, sources)
