@@ -18,6 +18,7 @@ from helpers_python import NO_CALLS
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
+from axptr_native._native import Fault, lib
 from axptr_native._regions import Ending, Region, ending_memory
 
 
@@ -57,6 +58,15 @@ def gil_stays_off() -> Iterator[None]:
     """Where this interpreter runs without the GIL, nothing that the tests do turns it on."""
     yield
     assert not (sysconfig.get_config_var("Py_GIL_DISABLED") and sys._is_gil_enabled())  # type: ignore[attr-defined, unused-ignore]
+
+
+@pytest.fixture
+def no_records_left_over() -> Iterator[None]:
+    """The test starts with an empty stack of fault records and leaves one: whoever fails takes its record."""
+    while lib.axp_take_fault(Fault()) == 0:
+        pass
+    yield
+    assert lib.axp_take_fault(Fault()) == -errno.ENOENT
 
 
 @pytest.fixture(params=list(Ending), ids=lambda ending: ending.name.lower())
