@@ -7,16 +7,21 @@ import sysconfig
 ALLOCATOR = "without the GIL the interpreter's own memory comes and goes in mappings"
 SENT = "a signal that another thread sends during an access that faults is taken for faulthandler's"
 COLLECTIONS = "without the GIL the garbage collector does not run at every allocation, whatever its threshold"
+IMMORTAL = "without the GIL a type lives for ever once there has been a second thread"
+FROZEN = "without the GIL a thread that the interpreter's end stops may keep a lock that a finalizer then waits for"
 
 _WITHOUT_THE_GIL = {
+    "test_bad_types.py::test_types_that_were_used_once_are_let_go": IMMORTAL,
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[bare-fault]": SENT,
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[faulthandler-fault]": SENT,
+    "test_exit.py::test_interpreters_end_quietly_under_daemon_threads": FROZEN,
     "test_interruptions.py::test_finalizers_unmap_at_once_or_with_the_next_operation": COLLECTIONS,
     "test_interruptions.py::test_no_page_is_shown_that_was_evicted_meanwhile": COLLECTIONS,
     "test_interruptions.py::test_other_changes_there_are_done_or_refused": COLLECTIONS,
     "test_mapping_limit.py": ALLOCATOR,
     "test_protect_limit.py": ALLOCATOR,
     "test_region_leaks.py::test_without_mappings_nothing_is_left": ALLOCATOR,
+    "test_space_arguments.py::test_what_a_finalizer_unmaps_with_such_integers_goes": COLLECTIONS,
 }
 
 NO_CALLS = "this Python does not tell whether a fault is its own"

@@ -80,6 +80,7 @@ def test_a_child_forked_during_installs_catches_its_faults_and_gets_on_top(
     code = f"""
 import axptr_native
 library = hostile({str(hostile_library)!r})
+guarded_faults()  # imports here what each child would import
 assert library.hostile_hammer(address_of(axptr_native._native.lib.axp_install), 2) == 0
 def body(case):
     guarded_faults()

@@ -140,7 +140,7 @@ def test_one_that_is_let_go_of_ends() -> None:
 def test_one_that_never_ends_does_no_harm_at_the_end(tmp_path: Path) -> None:
     """A finalizer that runs when modules are gone still accesses memory, and nothing crashes."""
     code = """
-    import ctypes, threading
+    import ctypes, sys, threading
     from axptr_native import uaccess
     from axptr_native.testing import fail_usercopy
     good = ctypes.create_string_buffer(8)
@@ -152,8 +152,7 @@ def test_one_that_never_ends_does_no_harm_at_the_end(tmp_path: Path) -> None:
     class Late:
         def __del__(self, access=access, say=print):
             say(access() in (14, bytes(8)), flush=True)
-    late = [Late()]
-    late.append(late)
+    sys.modules["late"] = Late()
     entered = fail_usercopy()
     entered.__enter__()
     thread = threading.Thread(target=lambda: fail_usercopy().__enter__() and print(access()))
