@@ -15,7 +15,7 @@ from tox.tox_env.register import ToxEnvRegister
 
 sys.path.append(str(Path(__file__).parent / "tools"))
 
-from debian_packages import SkipError
+from programs import SkipError
 from pythons import find
 
 
