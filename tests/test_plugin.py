@@ -171,7 +171,7 @@ def test_every_test_of_a_run_has_the_seed_of_the_header(
 
 def test_pytest_randomly_does_not_fix_the_seed(pytester: pytest.Pytester) -> None:
     """Two runs whose random module begins alike have seeds of their own."""
-    pytest.importorskip("pytest_randomly")
+    pytest.importorskip("pytest_randomly", reason="pytest-randomly is not installed")
     options = ("-p", "randomly", "--randomly-seed=1")
     first, second = (run_suite(pytester, SEED, *options) for _ in range(2))
     assert seeds(first.stdout) != seeds(second.stdout)
