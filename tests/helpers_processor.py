@@ -16,8 +16,7 @@ Reasons = dict[str, str]
 ALARM = "the emulator delivers an alarm after it was called off"
 FETCH = "the emulator tells a jump past the end of a file as one to memory that is not executable"
 DISARMING = "the emulator has no SS_AUTODISARM"
-REPEATED = "what is done some hundred thousand times takes long"
-WITHIN = "pytest within pytest takes long"
+WITHIN = "the whole suite within a test takes long"
 UNLIMITED = "the emulator does not keep to a limit of address space"
 
 EVERY_ADDRESS = "a processor forms every address"
@@ -57,7 +56,6 @@ _WITHOUT_VARIADIC_FLOATS: Reasons = {
 }
 
 _EMULATED: Reasons = {
-    "test_builtins.py::test_builtins_leave_no_reference_behind": REPEATED,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": WITHIN,
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[main-disarming itself]": DISARMING,
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[thread-disarming itself]": DISARMING,
@@ -65,16 +63,8 @@ _EMULATED: Reasons = {
     "test_call.py::test_a_jump_to_what_is_no_code_tells_where[itself-end_of_file]": FETCH,
     "test_call_crashes.py::test_stack_overflows_are_exceptions[main-disarming itself]": DISARMING,
     "test_call_crashes.py::test_stack_overflows_are_exceptions[thread-disarming itself]": DISARMING,
-    "test_call.py::test_a_hundred_thousand_calls_leak_nothing": REPEATED,
     "test_fault_records.py::test_handlers_that_fault_never_mix_up_the_records": ALARM,
-    "test_mapping_limit.py::test_a_space_agrees_with_its_model_at_the_limit": REPEATED,
-    "test_must_crash.py": WITHIN,
-    "test_must_crash_marks.py": WITHIN,
-    "test_plugin.py": WITHIN,
-    "test_plugin_fixtures.py": WITHIN,
     "test_region_leaks.py::test_without_address_space_nothing_is_left": UNLIMITED,
-    "test_tutorial.py": WITHIN,
-    "test_under_pytest.py": WITHIN,
 }
 
 _OF_DIRECTION = (

@@ -23,7 +23,7 @@ def test_the_closest_mark_counts(pytester: pytest.Pytester) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
             @pytest.mark.parametrize("number", [
-                15, *(pytest.param(number, marks=pytest.mark.must_crash(number)) for number in (9, signal.SIGRTMAX - 1))
+                15, *(pytest.param(number, marks=pytest.mark.must_crash(number)) for number in (9, signal.SIGRTMIN + 2))
             ])
             def test_of_a_parameter(self, number):
                 os.kill(os.getpid(), number)
