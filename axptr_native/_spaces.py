@@ -8,7 +8,9 @@ import os
 import threading
 import weakref
 from bisect import bisect_right
+from collections import deque
 from itertools import count
+from operator import methodcaller
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
@@ -70,10 +72,21 @@ def _living() -> list[DemandPaging]:
 
 
 _fork_lock = threading.RLock()
-_held: list[DemandPaging] = []
-"""The spaces that are held during a fork."""
+_held: list[threading.RLock] = []
+"""The locks that are held during a fork."""
+_prepared: list[DemandPaging] = []
+"""The spaces that have copies for the child."""
 _interruptions: list[BaseException] = []
-"""What signal handlers raised before a fork."""
+"""What a signal handler raised before a fork."""
+
+MOST_TRIES = 100
+"""How often what a fork needs is interrupted before it does without.  Nobody sends so many signals in so short a time:
+whatever is raised then is raised each time, for want of stack or memory."""
+
+# A signal handler may come between any two bytecodes and raise.  What takes a lock and notes it, and what forgets a
+# lock and releases it, is one call of C each.
+_take = methodcaller("acquire", False)
+_release = methodcaller("release")
 
 
 def _stop_all() -> None:
@@ -81,66 +94,65 @@ def _stop_all() -> None:
 
     ``os.fork`` goes on whatever is raised here, so what a signal handler raises, KeyboardInterrupt say, has to wait.
     """
-    while not _try_to_stop_all():
-        pass
+    for _ in range(MOST_TRIES):
+        if _try_to_stop_all():
+            return
 
 
 def _try_to_stop_all() -> bool:
     try:
-        _wait_for_all()
-        for space in _held:
+        _prepared[:] = _hold_all()
+        for space in _prepared:
             space._prepare_fork()
     except BaseException as interruption:  # noqa: BLE001, RUF100 - raised after the fork
-        _interruptions.append(interruption)
+        if not _interruptions:
+            _interruptions.append(interruption)
         _let_go()
         return False
     return True
 
 
-def _wait_for_all() -> None:
-    _fork_lock.acquire()
-    while (running := _hold_all()) is not None:
+def _hold_all() -> list[DemandPaging]:
+    while True:
+        _fork_lock.acquire()
+        spaces = _living()
+        running = next((space for space in spaces if not _hold(space._lock)), None)
+        if running is None:
+            return spaces
         # Waiting with nothing held, so that whatever it waits for can come.
         _let_go()
         with running._lock:
             pass
-        _fork_lock.acquire()
 
 
-def _hold_all() -> DemandPaging | None:
-    """Hold the spaces, up to the first that another thread has, and return that."""
-    for space in _living():
-        _held.append(space)
-        if not space._lock.acquire(blocking=False):
-            return _held.pop()
-    return None
+def _hold(lock: threading.RLock) -> bool:
+    held = len(_held)
+    _held.extend(filter(_take, (lock,)))
+    return len(_held) > held
 
 
 def _let_go() -> None:
     if not _fork_lock._is_owned():  # type: ignore[attr-defined]
         return  # interrupted before anything was held: what is, another thread has
-    while _held:
-        with contextlib.suppress(RuntimeError):  # it was about to be taken
-            _held.pop()._lock.release()
+    with contextlib.suppress(IndexError):  # those were all
+        deque(map(_release, iter(_held.pop, None)), 0)
     _fork_lock.release()
 
 
 def _go_on() -> None:
-    """After a fork, in the parent.
+    """After a fork, in the parent: twice, since a signal that came during the fork is handled before the first step.
 
     Raises:
         BaseException: What interrupted the wait for it.  The interpreter says that it ignores this, as it does with all
             that is raised around a fork.
     """
     try:
-        for space in _held:
-            space._end_fork()
+        while _prepared:
+            _prepared.pop()._end_fork()
     finally:
         _let_go()
     if _interruptions:
-        interruption = _interruptions[0]
-        _interruptions.clear()
-        raise interruption
+        raise _interruptions.pop()
 
 
 def _begin_anew() -> None:
@@ -152,6 +164,7 @@ def _begin_anew() -> None:
     global _fork_lock
     _fork_lock = threading.RLock()
     _held.clear()
+    _prepared.clear()
     _interruptions.clear()
     failures = [failure for space in _living() for failure in space._separate()]
     if failures:
@@ -160,3 +173,4 @@ def _begin_anew() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_stop_all, after_in_parent=_go_on, after_in_child=_begin_anew)
+    os.register_at_fork(after_in_parent=_go_on)

@@ -27,9 +27,9 @@ def in_fork(body):
 """
 
 
-def said(code: str, tmp_path: Path) -> str:
+def said(code: str, tmp_path: Path, *, early: str = "") -> str:
     """Run code in a child, which must succeed, and return what it complained of."""
-    return check(run(COMMON + code, cwd=tmp_path)).stderr
+    return check(run(early + COMMON + code, cwd=tmp_path)).stderr
 
 
 @pytest.mark.parametrize("paged", [False, True], ids=["memory", "pager"])
@@ -207,6 +207,52 @@ for _ in range(2):
     thread.join(HANG)
     assert not thread.is_alive(), "a space is still held"
     in_fork(lambda: operated.map_alloc(None, PAGE_SIZE, RW))
+"""
+    assert said(code, tmp_path) == ""
+
+
+def test_what_a_signal_handler_raises_as_a_fork_returns_leaves_nothing_held(tmp_path: Path) -> None:
+    """A signal that comes during the fork, with spaces held, is told after it, and other threads and forks go on."""
+    code = """
+space, told = AddrSpace(PAGE_SIZE), []
+def interrupt(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGUSR1, interrupt)
+sys.unraisablehook = lambda raised: told.append(raised.exc_type)
+for _ in range(3):
+    in_fork(lambda: space.map_alloc(None, PAGE_SIZE, RW))
+    assert told == [KeyboardInterrupt], told
+    told.clear()
+    thread = threading.Thread(target=lambda: space.unmap(space.base, PAGE_SIZE), daemon=True)
+    thread.start()
+    thread.join(HANG)
+    assert not thread.is_alive(), "the space is still held"
+"""
+    # Registered first, and so called last before the fork; in C, so that Python sees the signal only afterwards.
+    last = "os.register_at_fork(before=functools.partial(ctypes.CDLL(None)['raise'], signal.SIGUSR1))"
+    early = f"import ctypes, functools, os, signal\n{last}\n"
+    assert said(code, tmp_path, early=early) == ""
+
+
+@pytest.mark.parametrize("left", range(3, 25))
+def test_a_fork_with_little_stack_left_comes_to_its_end(left: int, tmp_path: Path) -> None:
+    """Where each try to have the spaces at rest fails the fork goes on without, and nothing is held afterwards."""
+    code = f"""
+sys.unraisablehook = lambda raised: None
+space = AddrSpace(4 * PAGE_SIZE)
+space.write(space.map_pager(None, PAGE_SIZE, RW, lambda page, access: bytes(PAGE_SIZE)).start, b"x")
+def down(calls):
+    return fork() if calls == 0 else down(calls - 1)
+def fork():
+    child = os.fork()
+    if child == 0: os._exit(0)
+    return child
+depth, frame = 0, sys._getframe()
+while frame: depth, frame = depth + 1, frame.f_back
+assert os.waitpid(down(sys.getrecursionlimit() - depth - {left}), 0)[1] == 0
+thread = threading.Thread(target=lambda: space.read(space.base, 1), daemon=True)
+thread.start()
+thread.join(HANG)
+assert not thread.is_alive(), "the space is still held"
 """
     assert said(code, tmp_path) == ""
 
