@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "axptr.h"
+#include "emulator.h"
 #include "processor.h"
 
 #if defined(__linux__)
@@ -95,14 +96,14 @@ static inline int axp_is_not_canonical(const siginfo_t *info, const ucontext_t *
 }
 
 /* Whether a fault does not tell its address, which lies outside 48 bits then.  Processors other than x86-64
- * tell it, but an emulator that itself runs on x86-64 cannot, and says 0. */
+ * tell it: there 0 is NULL.  An emulator that itself runs on x86-64 cannot, and says 0 too. */
 static inline int axp_hides_address(const siginfo_t *info, const ucontext_t *context)
 {
 #if defined(__x86_64__)
     return axp_is_not_canonical(info, context);
 #else
     (void)context;
-    return info->si_addr == NULL;
+    return axp_is_emulated && info->si_addr == NULL;
 #endif
 }
 

@@ -4,18 +4,29 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "emulator.h"
 #include "guard.h"
 #include "page.h"
 #include "populate.h"
 
 size_t axp_page_bytes = 4096;
+int axp_is_emulated;
 
-__attribute__((constructor)) static void ask_page_size(void)
+__attribute__((constructor)) static void ask_system(void)
 {
     long size = sysconf(_SC_PAGESIZE);
 
     if (size > 0)
         axp_page_bytes = (size_t)size;
+#if defined(__linux__)
+    /* An emulator takes every advice for followed, also one that no system knows. */
+    enum { NO_ADVICE = 0x7fff };
+    int saved_errno = errno;
+
+    axp_is_emulated =
+        madvise((void *)axp_page_start((uintptr_t)&axp_page_bytes), axp_page_bytes, NO_ADVICE) == 0;
+    errno = saved_errno;
+#endif
 }
 
 size_t axp_page_size(void)
@@ -66,28 +77,12 @@ int axp_unmap(uintptr_t start, size_t size)
     return munmap((void *)start, size) == 0 ? 0 : -errno;
 }
 
-#if defined(MADV_POPULATE_READ)
-/* An emulator of a processor takes every advice for followed, also one that no system knows. */
-static int follows_advice(void)
-{
-    enum { UNTRIED, FOLLOWS, PRETENDS };
-    enum { NO_ADVICE = 0x7fff };
-    static _Atomic int seen = UNTRIED; /* whoever tries sees the same */
-
-    if (seen == UNTRIED)
-        seen = madvise((void *)axp_page_start((uintptr_t)&axp_page_bytes), axp_page_bytes, NO_ADVICE) == 0
-                   ? PRETENDS
-                   : FOLLOWS;
-    return seen == FOLLOWS;
-}
-#endif
-
 int axp_populate(uintptr_t start, size_t size, uint32_t access)
 {
     if ((access != AXP_READ && access != AXP_WRITE) || start % axp_page_bytes != 0)
         return -EINVAL;
 #if defined(MADV_POPULATE_READ)
-    if (follows_advice()) {
+    if (!axp_is_emulated) {
         int advice = access == AXP_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
 
         if (madvise((void *)start, size, advice) == 0)

@@ -289,6 +289,13 @@ own = truncated_mapping()
     assert ends(code, -signal.SIGBUS, tmp_path).banners == bool(enable)
 
 
+@pytest.mark.parametrize("user", ["0x7fff9c000000", "0xffff9c000000"])
+def test_null_for_a_buffer_of_our_own_kills_whatever_the_user_address(user: str, tmp_path: Path) -> None:
+    """It is no fault of a user address beyond 47 bits, which some processors cannot form and others use."""
+    code = f"from axptr_native._native import lib\nlib.axp_copy_to_user({user}, ctypes.c_void_p(), 8)"
+    ends(code, -signal.SIGSEGV, tmp_path)
+
+
 @pytest.mark.parametrize("guarded", ["guarded_faults()", ""], ids=["after-guarded-faults", "at-once"])
 @pytest.mark.parametrize("late", [True, False], ids=["installed-again", "imported-last"])
 def test_a_python_handler_under_faulthandler_does_not_hang(guarded: str, late: bool, tmp_path: Path) -> None:
