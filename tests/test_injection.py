@@ -366,6 +366,16 @@ def test_going_on_after_paging_in_is_no_new_call(space: AddrSpace) -> None:
     assert injection.calls == 5
 
 
+def test_to_bring_pages_in_is_no_call(space: AddrSpace) -> None:
+    """Populating succeeds while every access fails, also where the library has to touch each page."""
+    area = space.map_alloc(space.base, 4 * PAGE_SIZE, RW)
+    with fail_usercopy() as injection:
+        space.populate_area(area.start, area.size, RW)
+        ProcessSpace().populate_area(area.start, area.size, RW)
+        space.map_alloc(None, PAGE_SIZE, RW, populate=True)
+    assert injection.calls == 0
+
+
 def test_a_pager_s_own_accesses_are_calls(space: AddrSpace, at: int) -> None:
     """What a pager accesses while an operation waits for it is asked about too, and its fault refuses the page."""
 
