@@ -192,9 +192,10 @@ class GuardedView:
         return "<GuardedView released>" if self._view is None else f"<GuardedView of {self._size} bytes>"
 
     def _open(self) -> memoryview:
-        if self._view is None:
+        view = self._view  # once: another thread may release it in between
+        if view is None:
             raise ValueError("the view was released")
-        return self._view
+        return view
 
     def _hold(self) -> memoryview:
         """Return a view that keeps the buffer exported until it is released, whatever runs meanwhile."""

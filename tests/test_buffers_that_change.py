@@ -137,6 +137,30 @@ def test_a_buffer_that_grows_meanwhile_is_not_read_into_beyond_the_view() -> Non
         assert set(buffer) <= set(b"v\0")
 
 
+OF_A_VIEW: dict[str, Callable[[GuardedView], object]] = {
+    "find": lambda view: view.find(b"a"),
+    "read_into": lambda view: view.read_into(bytearray(8)),
+    "unpack_from": lambda view: view.unpack_from("<I"),
+    "an item": lambda view: view[0],
+    "a slice": lambda view: view[:4],
+    "setting an item": lambda view: view.__setitem__(0, 1),
+    "readonly": lambda view: view.readonly,
+    "nbytes": lambda view: view.nbytes,
+}
+
+
+@pytest.mark.parametrize("use", OF_A_VIEW.values(), ids=OF_A_VIEW)
+def test_a_view_that_is_released_meanwhile_says_so_or_finishes(use: Callable[[GuardedView], object]) -> None:
+    """Whatever line another thread releases it before, the answer is right or the ValueError of a released view."""
+    for number in range(LINES):
+        view = GuardedView(bytearray(64))
+        with (
+            contextlib.suppress(ValueError),
+            before_line(number, view.release),
+        ):
+            use(view)
+
+
 class Block(ctypes.Structure):
     _fields_: ClassVar[Any] = (("data", c_char * (2 * PAGE_SIZE + 100)),)
 
