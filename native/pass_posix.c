@@ -14,6 +14,10 @@
  * asked. */
 #define REPEATS_GIVEN 12
 
+/* How often in a row a fault is taken for resolved because its instruction looks like a load: it may be one
+ * that nobody knew when this was written, and store. */
+#define LOADS_BELIEVED 10000
+
 /* What two libraries that call each other in turn leave of an alternate stack for the handler below them
  * both: faulthandler, with the signal that it raises, needs 6 KiB.  What lies below such a stack is often the
  * heap. */
@@ -38,6 +42,8 @@ static AXP_THREAD_LOCAL struct {
 
     uint64_t unresolved; /* the latest fault, hashed, whose handler below returned and had resolved nothing */
     unsigned repeats;    /* how often in a row */
+    uint64_t believed;   /* the latest fault, hashed, whose instruction was believed to be a load */
+    unsigned beliefs;    /* how often in a row */
     unsigned refaults;   /* faults inside a handler below, in a row */
 } thread;
 
@@ -141,9 +147,20 @@ static int is_short_of_stack(const ucontext_t *context, uintptr_t here)
     return axp_is_on_alternate_stack(context, here) && !axp_is_on_alternate_stack(context, here - STACK_LEFT);
 }
 
+static uint32_t access_believed(const ucontext_t *context, uint64_t fault)
+{
+    uint32_t access = axp_access_of_instruction(axp_instruction(context));
+
+    if (access != AXP_READ)
+        return access;
+    thread.beliefs = fault == thread.believed ? thread.beliefs + 1 : 1;
+    thread.believed = fault;
+    return thread.beliefs <= LOADS_BELIEVED ? AXP_READ : AXP_WRITE;
+}
+
 /* Whether a handler that returned has done something about a fault: moved the registers, or mended the
  * memory. */
-static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_t registers)
+static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_t registers, uint64_t fault)
 {
     uintptr_t address = (uintptr_t)info->si_addr;
     size_t accessible = 0;
@@ -154,7 +171,7 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
         return 1;
     axp_hold_injection(1);
     if (access == 0)
-        access = axp_access_of_instruction(axp_instruction(context));
+        access = access_believed(context, fault);
     if (access == AXP_READ)
         axp_probe_read(address, 1, &accessible);
     else if (access != AXP_EXECUTE) /* also where nobody knows: what can be written to can be read */
@@ -202,7 +219,7 @@ void axp_pass_on(unsigned entry, int signal, siginfo_t *info, void *context, con
     /* Without us on top nobody counts.  If the default action is, somebody has decided that this ends. */
     if (!is_fault || !axp_go_back_on_top(entry, slot, signal))
         return;
-    if (is_resolved(info, context, registers)) {
+    if (is_resolved(info, context, registers, fault)) {
         thread.repeats = 0;
     } else if (fault != thread.unresolved) {
         thread.unresolved = fault;

@@ -29,6 +29,8 @@ class Library(NamedTuple):
 LIBRARIES = {
     "callee": Library("native/callee.c", ["-O1"], "native/callee_posix.c"),
     "hostile": Library("", ["-O1", "-w"], "native/*.c"),
+    "instructions_aarch64": Library("native_instructions/aarch64.c", ["-O1"]),
+    "instructions_riscv": Library("native_instructions/riscv.c", ["-O1"]),
     # Without optimization, each access that the source makes is one access of that width.
     "planted": Library("native_planted/planted.c", ["-O0"]),
 }

@@ -178,6 +178,12 @@ BY_PLACE = {
 _MACHINE = platform.machine()
 _IS_64_BITS = ctypes.sizeof(ctypes.c_void_p) == 8
 
+TOLD_OF_16 = 0 if _MACHINE == "s390x" else 16
+"""What the processor says of a fault at address 16."""
+
+BEGINS_EARLY = 0 if (_MACHINE, os.name) == ("x86_64", "posix") and _IS_64_BITS else 7
+"""How many bytes before its start the C library may begin to copy or set memory: elsewhere by the aligned word."""
+
 _IS_HERE = {
     "x86-64": _MACHINE in ("x86_64", "AMD64") and _IS_64_BITS,
     "other than x86-64": _MACHINE not in ("x86_64", "AMD64") or not _IS_64_BITS,

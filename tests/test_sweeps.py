@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers_memory import READ, Indexed, pattern, peek
+from helpers_processor import BEGINS_EARLY
 from helpers_regions import KINDS, LIBC, left, needs_maps
 from helpers_space import uncollected
 
@@ -87,8 +88,7 @@ def test_one_byte_too_many_in_c_is_found_at_the_edge(kind: SweepKind) -> None:
     for number, case in enumerate(sweep(lambda region: copy(region, 1), DATA, kinds=kind)):
         assert isinstance(case.error, FaultError), str(case)
         assert (case.error.reason, case.error.access) == (REASONS[kind], READ)
-        # What starts too early may begin with the aligned word around its start.
-        assert case.edge - 7 * early <= case.error.address <= case.edge
+        assert case.edge - BEGINS_EARLY * early <= case.error.address <= case.edge
         assert case.offset == number
     for number, case in enumerate(sweep(lambda region: copy(region, 0), DATA, kinds=kind)):
         expected = DATA[len(DATA) - number :] if kind is BEFORE else DATA[:number]

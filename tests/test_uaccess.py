@@ -290,6 +290,7 @@ def test_structures_come_from_older_and_newer_callers(start: int) -> None:
     assert (whole.first, whole.second, whole.third) == (7, 8, 9)
     older = uaccess.copy_struct_from_user(start, 12, Known)
     assert (older.first, older.second, older.third) == (7, 8, 0)
+    assert bytes(uaccess.copy_struct_from_user(start, 14, Known)) == bytes(Known(7, 8, 9))[:14] + bytes(2)
     assert uaccess.copy_struct_from_user(start, 0, Known).first == 0
     newer = uaccess.copy_struct_from_user(start, 116, Known)
     assert (newer.first, newer.second, newer.third) == (7, 8, 9)

@@ -127,6 +127,7 @@ def root_of(name: str, kind: Processor) -> Path:
             unpack(packages, SUITE, [own_architecture(), name], made)
             complete(made, kind)
             (made / "packages").write_text(" ".join(packages))
+    install_tests(root / "usr" / "local" / "lib" / f"python{PYTHON}" / "dist-packages")
     return root
 
 
@@ -143,7 +144,6 @@ def complete(root: Path, kind: Processor) -> None:
     packages = root / "usr" / "local" / "lib" / f"python{PYTHON}" / "dist-packages"
     packages.mkdir(parents=True)
     (packages / "site.pth").write_text("/site\n")
-    install_tests(packages)
 
 
 def binfmt_rule(program: Path, interpreter: Path) -> str:
@@ -158,12 +158,16 @@ def binfmt_rule(program: Path, interpreter: Path) -> str:
 
 
 def install_tests(packages: Path) -> None:
-    """Install what the tests need and has no machine code."""
+    """Install what the tests need and has no machine code, unless it is there."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         group = tomllib.load(file)["dependency-groups"]["test"]
     needed = [name for name in group if name != "hypothesis"]  # which has some, and is Debian's
+    installed = packages / "installed"
+    if installed.exists() and installed.read_text().splitlines() == needed:
+        return
     options = ["--python-version", PYTHON, "--only-binary=:all:", "--platform", "any", "--target", str(packages)]
-    run([*PIP, *options, *needed], "pip cannot install what the tests need")
+    run([*PIP, "--upgrade", *options, *needed], "pip cannot install what the tests need")
+    installed.write_text("\n".join(needed))
 
 
 def test(name: str, arguments: Sequence[str]) -> int:
