@@ -6,6 +6,13 @@
 #include "guard.h"
 #include "processor.h"
 
+/* What a frame of an open attempt holds: somebody's longjmp may leave the attempt without our knowing, and
+ * its frame is soon overwritten. */
+static inline uintptr_t axp_mark_of(const void *frame)
+{
+    return (uintptr_t)frame ^ (uintptr_t)0x61787074725f6f6e;
+}
+
 static inline int axp_is_in_span(const axp_span *span, uintptr_t address, uint32_t access)
 {
     uintptr_t first, last;

@@ -13,7 +13,7 @@
 
 #define AXP_LINUX_REGISTERS
 
-#if defined(__linux__) && (defined(__x86_64__) || defined(__i386__))
+#if defined(__x86_64__) || defined(__i386__)
 
 static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {
@@ -87,7 +87,7 @@ static inline void axp_restore_float_control(const ucontext_t *context)
     }
 }
 
-#elif defined(__linux__) && defined(__aarch64__)
+#elif defined(__aarch64__)
 
 static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {
@@ -139,7 +139,7 @@ static inline void axp_restore_float_control(const ucontext_t *context)
     (void)context;
 }
 
-#elif defined(__linux__) && defined(__arm__)
+#elif defined(__arm__)
 
 static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {
@@ -174,7 +174,7 @@ static inline void axp_restore_float_control(const ucontext_t *context)
     (void)context;
 }
 
-#elif defined(__linux__) && defined(__riscv)
+#elif defined(__riscv)
 
 static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {
@@ -202,7 +202,7 @@ static inline void axp_restore_float_control(const ucontext_t *context)
     (void)context;
 }
 
-#elif defined(__linux__) && defined(__powerpc64__)
+#elif defined(__powerpc64__)
 
 enum { AXP_POWER_STACK = 1, AXP_POWER_INSTRUCTION = 32, AXP_POWER_TRAP = 40, AXP_POWER_STATUS = 42 };
 
@@ -242,7 +242,7 @@ static inline void axp_restore_float_control(const ucontext_t *context)
     __asm__ volatile("mtfsf 255, %0, 1, 0" : : "d"(control));
 }
 
-#elif defined(__linux__) && defined(__s390x__)
+#elif defined(__s390x__)
 
 static inline uintptr_t axp_stack_pointer(const ucontext_t *context)
 {

@@ -59,7 +59,7 @@ typedef struct guard_frame {
     sigjmp_buf landing;
     axp_attempt *attempt;
     struct guard_frame *previous;
-    volatile uintptr_t mark;     /* mark_of() while the attempt is open */
+    volatile uintptr_t mark;     /* axp_mark_of() while the attempt is open */
     volatile sig_atomic_t sent;  /* a signal that is no fault and came while the attempt was open */
     volatile int stack_disarmed; /* the alternate stack has to be put up again */
     volatile stack_t stack;
@@ -70,12 +70,6 @@ static AXP_THREAD_LOCAL struct {
     uint64_t tick;   /* until the clock shows another one an attempt has nothing to ask; 0: it always has */
     uint64_t looked; /* the tick of the latest look at who is on top; 0: this thread never looked */
 } thread;
-
-/* Somebody's siglongjmp may leave an attempt without our knowing.  Its frame is soon overwritten. */
-static inline uintptr_t mark_of(const guard_frame *frame)
-{
-    return (uintptr_t)frame ^ (uintptr_t)0x61787074725f6f6e;
-}
 
 /* ---- Inside the handler: no locks, no allocation, no stdio, and errno as it was. ---- */
 
@@ -169,7 +163,7 @@ static int is_further_in(const ucontext_t *context, const guard_frame *frame)
 static void leave(guard_frame *innermost, const siginfo_t *info, const ucontext_t *context)
 {
     for (guard_frame *frame = innermost;
-         frame != NULL && frame->mark == mark_of(frame) && is_further_in(context, frame);
+         frame != NULL && frame->mark == axp_mark_of(frame) && is_further_in(context, frame);
          frame = frame->previous)
         if (frame == innermost || frame->attempt->call != NULL)
             leave_attempt(frame, info, context);
@@ -191,7 +185,8 @@ void axp_on_signal(unsigned entry, int signal, siginfo_t *info, void *context)
     guard_frame *frame = thread.innermost;
     int saved_errno = errno;
 
-    if (frame != NULL && frame->mark == mark_of(frame) && !axp_is_passed_over(frame, info, context, here)) {
+    if (frame != NULL && frame->mark == axp_mark_of(frame)
+        && !axp_is_passed_over(frame, info, context, here)) {
         if (axp_is_fault(info, context)) {
             leave(frame, info, context);
         } else if (is_sent_by_this_process(info)
@@ -265,7 +260,7 @@ int axp_guarded(axp_attempt *attempt)
     frame.sent = 0;
     frame.stack_disarmed = 0;
     frame.previous = thread.innermost;
-    frame.mark = mark_of(&frame);
+    frame.mark = axp_mark_of(&frame);
     /* 0: NODEFER leaves the mask alone, and saving it costs 120 ns. */
     if (sigsetjmp(frame.landing, SAVES_MASK(attempt)) == 0) {
         atomic_signal_fence(memory_order_seq_cst);
@@ -296,5 +291,5 @@ int axp_guard_is_open(void)
     const guard_frame *frame = thread.innermost;
 
     return frame != NULL && (uintptr_t)__builtin_frame_address(0) < (uintptr_t)frame
-           && frame->mark == mark_of(frame) && frame->attempt->call == NULL;
+           && frame->mark == axp_mark_of(frame) && frame->attempt->call == NULL;
 }

@@ -17,7 +17,7 @@ typedef struct guard_frame {
     jmp_buf landing;
     axp_attempt *attempt;
     struct guard_frame *previous;
-    volatile uintptr_t mark; /* mark_of() while the attempt is open */
+    volatile uintptr_t mark; /* axp_mark_of() while the attempt is open */
 } guard_frame;
 
 /* What an exception says. */
@@ -46,12 +46,6 @@ static guard_frame *innermost_frame(void)
 
     SetLastError(saved_error);
     return frame;
-}
-
-/* Somebody's longjmp may leave an attempt without our knowing.  Its frame is soon overwritten. */
-static inline uintptr_t mark_of(const guard_frame *frame)
-{
-    return (uintptr_t)frame ^ (uintptr_t)0x61787074725f6f6e;
 }
 
 /* ---- Inside the handler: no locks, no allocation, no stdio, and the thread's last error as it was. ---- */
@@ -180,7 +174,7 @@ static guard_frame *frame_of_fault(const EXCEPTION_RECORD *record, const CONTEXT
     guard_frame *first = innermost_frame();
 
     for (guard_frame *frame = first;
-         frame != NULL && axp_stack_pointer(context) < (uintptr_t)frame && frame->mark == mark_of(frame);
+         frame != NULL && axp_stack_pointer(context) < (uintptr_t)frame && frame->mark == axp_mark_of(frame);
          frame = frame->previous)
         if ((frame == first || frame->attempt->call != NULL)
             && describe_fault(frame->attempt, record, context))
@@ -240,7 +234,7 @@ static __attribute__((used)) EXCEPTION_DISPOSITION leave_unwound(EXCEPTION_RECOR
         return ExceptionContinueSearch;
     while (frame != NULL && (uintptr_t)frame < (uintptr_t)establisher)
         frame = frame->previous;
-    if (frame != NULL && frame->mark == mark_of(frame)) {
+    if (frame != NULL && frame->mark == axp_mark_of(frame)) {
         frame->mark = 0;
         TlsSetValue(innermost, frame->previous);
     }
@@ -259,7 +253,7 @@ int axp_guarded(axp_attempt *attempt)
     attempt->done = 0;
     frame.attempt = attempt;
     frame.previous = innermost_frame();
-    frame.mark = mark_of(&frame);
+    frame.mark = axp_mark_of(&frame);
     if (_setjmp(frame.landing, NULL) == 0) { /* NULL: longjmp unwinds nothing, runs nobody's handlers */
         atomic_signal_fence(memory_order_seq_cst);
         TlsSetValue(innermost, &frame);
@@ -277,5 +271,5 @@ int axp_guard_is_open(void)
     const guard_frame *frame = innermost_frame();
 
     return frame != NULL && (uintptr_t)__builtin_frame_address(0) < (uintptr_t)frame
-           && frame->mark == mark_of(frame) && frame->attempt->call == NULL;
+           && frame->mark == axp_mark_of(frame) && frame->attempt->call == NULL;
 }
