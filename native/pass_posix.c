@@ -169,6 +169,10 @@ static int is_resolved(const siginfo_t *info, const ucontext_t *context, uint64_
 
     if (axp_registers_hash(context) != registers)
         return 1;
+#if !defined(__APPLE__) /* whose code says nothing */
+    if (info->si_signo == SIGBUS && info->si_code == BUS_ADRALN)
+        return 0; /* no memory was to blame */
+#endif
     axp_hold_injection(1);
     if (access == 0)
         access = access_believed(context, fault);
