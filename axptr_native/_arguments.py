@@ -7,6 +7,7 @@ import ctypes
 from _ctypes import CFuncPtr
 from types import BuiltinMethodType
 
+from ._buffer import CDATA
 from ._native import ADDRESS_MAX, Caller
 from ._scalar import is_swapped, scalar_of
 
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_DATA: Any = ctypes._SimpleCData.__mro__[1]
 _CONVERTED = type(ctypes.byref(ctypes.c_int()))
 """What ctypes makes of an argument: its type has no other name."""
 
-_KNOWN = (_DATA, _CONVERTED, int, bytes, str)
+_KNOWN = (CDATA, _CONVERTED, int, bytes, str)
 """What ctypes passes by itself, beside None."""
 
 _INTEGERS = tuple("bBhHiIlLqQP")
@@ -129,7 +129,7 @@ def _code_of(argument: Any) -> str:
     if isinstance(argument, ctypes._SimpleCData):
         kind: Any = type(argument)
         return _NOT_PASSED if is_swapped(kind) else str(kind._type_)
-    if isinstance(argument, _DATA):
+    if isinstance(argument, CDATA):
         return _BY_VALUE
     if isinstance(argument, _CONVERTED):
         return repr(argument)[len("<cparam '")]
@@ -140,9 +140,9 @@ def _code_of(argument: Any) -> str:
 
 def holds_callback(argument: Any) -> bool:
     """Return whether something holds what ctypes has made of a Python function, wherever in it that may be."""
-    if not isinstance(argument, (_DATA, _CONVERTED)):
+    if not isinstance(argument, (CDATA, _CONVERTED)):
         return False
-    if isinstance(argument, _DATA) and argument._objects is None and argument._b_base_ is None:
+    if isinstance(argument, CDATA) and argument._objects is None and argument._b_base_ is None:
         return False
     seen: dict[int, Any] = {}  # and held, so that no address comes again
     held = [argument]
@@ -159,6 +159,6 @@ def holds_callback(argument: Any) -> bool:
             held += entry
         elif isinstance(entry, memoryview):
             held.append(entry.obj)
-        elif isinstance(entry, (_DATA, _CONVERTED)):
+        elif isinstance(entry, (CDATA, _CONVERTED)):
             held += (getattr(entry, name, None) for name in ("_objects", "_obj", "_b_base_"))
     return False

@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Where the bytes of a Python object are, which each implementation of Python tells in its own way."""
+"""Where the bytes of a Python object are, and how many, which each implementation of Python tells in its own way."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from _ctypes import CFuncPtr
 from ctypes import POINTER, c_char, c_int, c_ssize_t, c_void_p, py_object
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 IS_CPYTHON = sys.implementation.name == "cpython"
 
+CDATA: Any = ctypes._SimpleCData.__mro__[1]
+"""What every ctypes type is derived from."""
+
+sizeof: Callable[[Any], int]
+"""Returns the size in bytes of a ctypes type's values; TypeError of what is none, or is only derived from."""
+view_of: Callable[[Any], memoryview]
+"""Returns a memoryview of whatever has a buffer, which keeps it."""
+
 if IS_CPYTHON:
+    sizeof, view_of = ctypes.sizeof, memoryview
+
     _BYTES_HEADER = bytes.__basicsize__ - 1
     """From the start of a bytes object to its first byte; the header counts the terminator."""
 
@@ -44,6 +56,22 @@ else:
     import _cffi_backend
 
     _ffi = _cffi_backend.FFI()
+
+    _ABSTRACT = {ctypes.Structure, ctypes.Union, ctypes.Array, ctypes._SimpleCData, ctypes._Pointer, CFuncPtr, CDATA}
+
+    def _sizeof(ctype: Any) -> int:
+        if ctype in _ABSTRACT:  # which have one all the same, or it is a ValueError
+            raise TypeError("this type has no size")
+        return ctypes.sizeof(ctype)
+
+    def _view_of(data: Any) -> memoryview:
+        if not isinstance(data, CDATA):
+            return memoryview(data)
+        # PyPy's own does not keep the object; and it names the type of every field, without an end in a linked list.
+        start = _ffi.gc(_ffi.cast("char *", ctypes.addressof(data)), lambda _, _kept=data: None)
+        return memoryview(_ffi.buffer(start, ctypes.sizeof(data)))
+
+    sizeof, view_of = _sizeof, _view_of
 
     def _locate(view: memoryview) -> tuple[int, int]:
         with _ffi.from_buffer(view) as found:  # from when on the bytes stay where they are

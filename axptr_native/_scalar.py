@@ -8,6 +8,7 @@ import operator
 import sys
 from _ctypes import CFuncPtr
 
+from ._buffer import CDATA, IS_CPYTHON, sizeof
 from ._members import is_complete, parts_of
 
 TYPE_CHECKING = False  # typing itself would take most of the package's import time
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 WIDTHS = (1, 2, 4, 8)
 
 _SIGNED, _UNSIGNED = "bhilq", "BHILQ"
-_CDATA: Any = ctypes._SimpleCData.__mro__[1]
 _POINTER_BASES = (ctypes._Pointer, CFuncPtr)
 _TEXT_POINTERS = "zZ"
 
@@ -104,7 +104,24 @@ def _examine(ctype: Any) -> Scalar:
         raise TypeError(f"{ctype.__name__} has {width} bytes: no single access is that wide")
     if code in _TEXT_POINTERS or code == "P":
         return Scalar(ctype, ctypes.c_void_p)
-    return Scalar(ctype, ctype, is_integer=code in _SIGNED + _UNSIGNED)
+    carrier = ctype if IS_CPYTHON or not is_swapped(ctype) else _swapped(ctype)
+    return Scalar(ctype, carrier, is_integer=code in _SIGNED + _UNSIGNED)
+
+
+def _swapped(ctype: Any) -> Any:
+    """Return a type like one of the byte order that this machine does not have, whose sign and NaNs PyPy loses."""
+    native = ctype.__ctype_le__ if sys.byteorder == "little" else ctype.__ctype_be__
+
+    class Swapped(native):  # type: ignore[misc, valid-type]
+        @property
+        def value(self) -> Any:
+            return native.from_buffer_copy(bytes(self)[::-1]).value
+
+        @value.setter
+        def value(self, value: Any) -> None:
+            ctypes.memmove(ctypes.addressof(self), bytes(native(value))[::-1], ctypes.sizeof(native))
+
+    return Swapped
 
 
 def require_ctype(ctype: Any) -> None:
@@ -113,10 +130,10 @@ def require_ctype(ctype: Any) -> None:
     Raises:
         TypeError: ``ctype`` is none.
     """
-    if not (isinstance(ctype, type) and issubclass(ctype, _CDATA)):
+    if not (isinstance(ctype, type) and issubclass(ctype, CDATA)):
         raise TypeError(f"{getattr(ctype, '__name__', None) or repr(ctype)} is not a ctypes type")
     try:
-        ctypes.sizeof(ctype)
+        sizeof(ctype)
     except TypeError:
         raise TypeError(f"{ctype.__name__} is abstract: a type that is derived from it is required") from None
 

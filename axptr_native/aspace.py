@@ -8,6 +8,7 @@ from operator import index
 from typing import TypeVar
 
 from ._areas import Area, Backing
+from ._buffer import view_of
 from ._mapping import Mapping, changes, check_flags
 from ._memory import NO_ACCESS, changed_protection, map_memory
 from ._native import MAP_FIXED, MAP_POPULATE, MAP_SHARED, check_status
@@ -282,7 +283,7 @@ class AddrSpace(Mapping):
             FaultError: They cannot be written; OUT_OF_RANGE if they do not all lie in the space.  The first
                 ``transferred`` bytes were written.
         """
-        with memoryview(data) as source:
+        with view_of(data) as source:
             addr, _ = self._check_span(addr, source.nbytes, _WRITE)
             write_buffer(addr, source)
 

@@ -25,7 +25,7 @@ from operator import index
 from typing import Any, overload
 
 from . import _paging
-from ._buffer import locate, new_bytes
+from ._buffer import locate, new_bytes, view_of
 from ._native import ADDRESS_MAX, BatchLimits, fault_error, go_on, lib, lib_dropping_gil
 from .errors import FaultError, TooLongError
 from .uaccess import copy_from_user, copy_to_user, probe_read, strncpy_from_user
@@ -88,7 +88,7 @@ def gather_from_user(addresses: _Addresses, size: int, *, out: Any = None) -> tu
             data, own = _new_bytes(total)
             ok = _gather(words, highest, size, own)
             return bytes(data), ok
-        with memoryview(out) as target:
+        with view_of(out) as target:
             own, room = locate(target, writable=True)
             if room != total:
                 raise ValueError(f"out must have {len(words)} x {size} bytes, not {room}")
@@ -134,7 +134,7 @@ def scatter_to_user(addresses: _Addresses, data: ReadableBuffer) -> bytes:
         ValueError: ``data`` does not have as many equal parts.
     """
     words, highest = _words(addresses)
-    with words, memoryview(data) as source:
+    with words, view_of(data) as source:
         own, total = locate(source, writable=False)
         count = len(words)
         size = total // count if count else 0

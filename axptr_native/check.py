@@ -7,11 +7,12 @@ They are advice, since what they found may change; the access itself is guarded 
 from __future__ import annotations
 
 import errno
-from ctypes import alignment, sizeof
+from ctypes import alignment
 from operator import index
 from typing import Any, NamedTuple
 
 from . import _native
+from ._buffer import sizeof
 from ._native import ADDRESS_MAX, as_one, lib
 from ._scalar import WIDTHS, require_ctype
 from ._scans import count_elements, find_fault

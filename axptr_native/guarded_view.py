@@ -7,7 +7,7 @@ import struct
 from operator import index
 from typing import Any, overload
 
-from ._buffer import locate
+from ._buffer import locate, view_of
 from ._builtins import builtin
 from ._overlap import write_buffer
 from .addr import VirtAddr
@@ -47,7 +47,7 @@ class GuardedView:
     __slots__ = ("_address", "_release_gil", "_size", "_view")
 
     def __init__(self, obj: ReadableBuffer, *, release_gil: bool = False) -> None:
-        self._view: memoryview | None = memoryview(obj)
+        self._view: memoryview | None = view_of(obj)
         self._release_gil = release_gil
         self._address, self._size = locate(self._view, writable=False)
 
@@ -85,7 +85,7 @@ class GuardedView:
             FaultError: Memory ends there, and no occurrence was complete before.
             ValueError: It was released.
         """
-        with self._hold(), memoryview(needle) as sought:
+        with self._hold(), view_of(needle) as sought:
             start = index(start)
             first, last, _ = slice(start, end).indices(self._size)
             if start > self._size or sought.nbytes > last - first:
@@ -101,7 +101,7 @@ class GuardedView:
             ValueError: The view ends before the buffer is full, or was released; nothing was touched.
             TypeError: ``buffer`` is not a writable buffer.
         """
-        with self._hold(), memoryview(buffer) as target:
+        with self._hold(), view_of(buffer) as target:
             at = self._span(offset, target.nbytes)
             copy_from_user_into(at, target, release_gil=self._release_gil)
 
@@ -171,7 +171,7 @@ class GuardedView:
                 write_buffer(at, memoryview(bytes([index(value)])), release_gil=self._release_gil)
                 return
             start, stop, step = position.indices(self._size)
-            with memoryview(value) as source:
+            with view_of(value) as source:
                 if step != 1 or source.nbytes != max(0, stop - start):
                     raise ValueError(f"{source.nbytes} bytes cannot take the place of {position} of {self._size}")
                 write_buffer(self._address + start, source, release_gil=self._release_gil)

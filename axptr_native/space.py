@@ -8,6 +8,7 @@ import os
 from operator import index
 from typing import Any, Protocol, TypeVar
 
+from ._buffer import view_of
 from ._native import ADDRESS_MAX, check_status
 from ._native import lib_dropping_gil as lib
 from ._overlap import write_buffer
@@ -108,7 +109,7 @@ class ProcessSpace:
 
     def write(self, addr: int, data: ReadableBuffer) -> None:
         """Write the bytes of a buffer, guarded, as ``uaccess.copy_to_user`` does; it may overlap the target."""
-        with memoryview(data) as source:
+        with view_of(data) as source:
             write_buffer(addr, source)
 
     def _is_ready(self, start: int, size: int, flags: int) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from ctypes import addressof, c_void_p
 from operator import index
 
-from ._buffer import locate, new_bytes
+from ._buffer import locate, new_bytes, view_of
 from ._builtins import builtin
 from ._native import as_one, check_span, go_on, lib, lib_for
 from ._paging import resume
@@ -124,7 +124,7 @@ def copy_from_user_into(addr: int, buffer: WriteableBuffer, *, release_gil: bool
 
     Source: Linux ``copy_from_user``.
     """
-    with memoryview(buffer) as view:
+    with view_of(buffer) as view:
         own, size = locate(view, writable=True)
         addr, size = check_span(addr, size, _READ)
         copy = lib_for(size, release_gil).axp_copy_from_user
@@ -151,7 +151,7 @@ def copy_to_user(addr: int, data: ReadableBuffer, *, release_gil: bool = False) 
 
     Source: Linux ``copy_to_user``.
     """
-    with memoryview(data) as view:
+    with view_of(data) as view:
         own, size = locate(view, writable=False)
         addr, size = check_span(addr, size, _WRITE)
         copy = lib_for(size, release_gil).axp_copy_to_user
@@ -320,7 +320,7 @@ def find_in_user(addr: int, size: int, needle: ReadableBuffer, *, release_gil: b
     addr, size = check_span(addr, size, _READ)
     offset = c_void_p()
     start = 0
-    with memoryview(needle) as view:
+    with view_of(needle) as view:
         own, needle_size = locate(view, writable=False)
         find = lib_for(size, release_gil).axp_find_in_user
         if find(addr, size, own, needle_size, offset):

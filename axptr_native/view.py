@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from ctypes import sizeof
+from ctypes import addressof, sizeof
 from operator import index
 from typing import Any, Generic, TypeVar, overload
 
-from ._buffer import new_data
+from ._buffer import new_data, view_of
 from ._overlap import write_buffer
 from ._scalar import refuse_objects
 from .addr import VirtAddr
@@ -135,7 +135,7 @@ class UserSlice(_Typed[_T], Sequence[Any]):
             _store(self._at(self._position(position)), self._ctype, value)
             return
         start, length = self._bounds(position)
-        with memoryview(value) as source:
+        with view_of(value) as source:
             if source.nbytes != length * sizeof(self._ctype):  # type: ignore[arg-type]
                 raise ValueError(
                     f"{source.nbytes} bytes cannot take the place of {length} elements of {self._ctype.__name__}"
@@ -171,7 +171,7 @@ class UserSlice(_Typed[_T], Sequence[Any]):
             FaultError: Not all of it can be written; the first ``transferred`` bytes were.
         """
         _check_writable(self._writable)
-        with memoryview(data) as source:
+        with view_of(data) as source:
             if source.nbytes > self.nbytes:
                 raise ValueError(f"{source.nbytes} bytes do not fit into {self.nbytes}")
             write_buffer(self._address, source)
@@ -228,5 +228,5 @@ def _store(address: int, ctype: Any, value: Any) -> None:
         raise TypeError(f"a {ctype.__name__} is required, not {type(value).__name__}")
     refuse_objects(ctype)
     # A derived structure, or one that was resized, is larger than the element that was checked.
-    with memoryview((ctypes.c_char * sizeof(ctype)).from_buffer(value)) as source:
+    with memoryview((ctypes.c_char * sizeof(ctype)).from_address(addressof(value))) as source:
         write_buffer(address, source)

@@ -3,6 +3,8 @@
 
 Debuggers, leak hunters and heap profilers do this.  An object's words are reference counts, hashes, lengths, text and
 pointers, and nothing says which is which: the only way to know is to look, and most looks go wrong.
+
+For CPython only: elsewhere an id is no address, and objects have no header of this kind.
 """
 
 from __future__ import annotations

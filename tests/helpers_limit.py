@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers_memory import READ
+from helpers_python import let_go
 from helpers_space import NONE, RW, at, uncollected
 
 from axptr_native import PAGE_SIZE, AddrSpace, MappingFlags
@@ -18,7 +19,12 @@ MOST = int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
 """Mappings up to which one may be split.  mmap goes one further."""
 ROOMS = (-1, 0, 1, 2, 3)
 """Mappings that are left; -1: mmap fails too."""
-STEADY = {"PYTHONMALLOC": "malloc", "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+STEADY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "PYPY_DISABLE_JIT": "1",
+    "PYTHONMALLOC": "malloc",
+}
 """The environment of a child whose own memory is one mapping, which only grows."""
 _NEAR = 256
 _SINGLES = 8
@@ -36,6 +42,7 @@ class Pressure:
             protect_memory(self._single(number) - PAGE_SIZE, PAGE_SIZE, RW)
             self._next = self._single(number) + 3 * PAGE_SIZE
         bytes(32 << 20)  # made and let go: malloc keeps it, where the system gives it no more
+        let_go()
         for _ in range((MOST - _NEAR - mappings()) // 2):
             self._take_two()
         self._standing = self._next

@@ -25,14 +25,27 @@ def before_line(number: int, act: Callable[[], object], *, within: str = "") -> 
     """
     lines = 0
 
-    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+    def count() -> None:
         nonlocal lines
+        lines += 1
+        if lines == number + 1:
+            act()
+
+    with before_each_line(count, within=within):
+        yield
+    assert lines <= LINES, f"{lines} lines are more than any test tries"
+    assert lines or number, "no line of the package was executed"
+
+
+@contextmanager
+def before_each_line(act: Callable[[], object], *, within: str = "") -> Iterator[None]:
+    """Run a function before each line that this thread executes in the package, or in a part of it."""
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
         if not frame.f_code.co_filename.startswith(_FOLDER + within):
             return None
         if event == "line":
-            lines += 1
-            if lines == number + 1:
-                act()
+            act()
         return trace
 
     before = sys.gettrace()
@@ -42,5 +55,3 @@ def before_line(number: int, act: Callable[[], object], *, within: str = "") -> 
             yield
         finally:
             sys.settrace(before)
-    assert lines <= LINES, f"{lines} lines are more than any test tries"
-    assert lines or number, "no line of the package was executed"

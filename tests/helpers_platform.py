@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from helpers_processor import NOT_ON_PROCESSOR
-from helpers_python import NOT_ON_PYTHON
+from helpers_python import NOT_ON_PYTHON, WORDS
 
 
 def c_library() -> ctypes.CDLL:
@@ -138,11 +138,11 @@ _ON_WINDOWS = {
 NOT_HERE = NOT_ON_PROCESSOR | NOT_ON_PYTHON | (_ON_WINDOWS if sys.platform == "win32" else {})
 """Files, and tests of files: why they are skipped."""
 
-_WORDS = {".truncate(": CUT, "map_pager(": PAGER, "CDLL(None)": C_LIBRARY} if sys.platform == "win32" else {}
+_WORDS = WORDS | ({".truncate(": CUT, "map_pager(": PAGER, "CDLL(None)": C_LIBRARY} if sys.platform == "win32" else {})
 
 
 def require_words(code: str) -> None:
-    """Skip a test of a program that says what a platform does not have."""
+    """Skip a test of a program that says what a platform, or a Python, does not have."""
     for word, reason in _WORDS.items():
         if word in code:
             pytest.skip(reason)

@@ -32,6 +32,7 @@ _ELSEWHERE: Reasons = {
     "test_call.py::test_an_address_that_is_not_canonical_is_a_fault_without_an_address": EVERY_ADDRESS,
     "test_call.py::test_the_instruction_is_the_one_that_faulted": "the test's instruction is of x86-64",
     "test_regions.py::test_a_non_canonical_address_is_the_one_that_faults": EVERY_ADDRESS,
+    "test_regions.py::test_of_a_non_canonical_address_in_c_the_reason_is_told": EVERY_ADDRESS,
 }
 
 _IN_32_BITS: Reasons = {
@@ -75,9 +76,9 @@ _OF_DIRECTION = (
     "test_call_inside.py::test_a_fault_of_the_functions_own_in_such_an_access_is_the_calls",
     "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows[copy_line]",
     "test_planted_bugs.py::test_a_bug_is_found_at_its_byte_wherever_it_shows[put_decimal]",
-    "test_regions.py::test_the_good_bytes_are_the_data_and_the_edge_is_bad",
-    "test_regions.py::test_whatever_crosses_the_edge_faults_there",
-    "test_regions.py::test_whatever_starts_before_the_data_faults_at_once",
+    "test_regions.py::test_the_edge_is_bad_for_c",
+    "test_regions.py::test_whatever_crosses_the_edge_in_c_faults_there",
+    "test_regions.py::test_whatever_starts_before_the_data_in_c_faults_at_once",
 )
 
 _OF_S390X: Reasons = {
@@ -114,8 +115,12 @@ _OF_PROTECTION = (
     "test_regions.py::test_aligned_data_ends_at_the_last_place_before_the_edge",
     "test_regions.py::test_both_sides_are_bad_for_many_pages",
     "test_regions.py::test_memory_without_access_cannot_be_read_anywhere",
+    "test_regions.py::test_read_only_data_is_unwritten_by_c",
     "test_regions.py::test_read_only_data_stays_readable_to_its_end_and_unwritten",
     "test_regions.py::test_straddling_data_goes_on_beyond_the_edge",
+    "test_regions.py::test_the_good_bytes_are_the_data_and_the_edge_is_bad",
+    "test_regions.py::test_whatever_crosses_the_edge_faults_there",
+    "test_regions.py::test_whatever_starts_before_the_data_faults_at_once",
     "test_scans.py::test_a_terminator_on_two_pages_is_found_or_faults",
     "test_scans.py::test_searches_agree_with_bytes_find",
     "test_sweeps.py::test_a_parser_without_a_check_faults_at_the_byte_that_is_missing",

@@ -2,11 +2,13 @@
 """Address spaces under test: what is in them, pagers that remember, and threads that report."""
 
 import gc
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from helpers_memory import READ, WRITE, pattern
+from helpers_python import let_go
 
 from axptr_native import PAGE_SIZE, AddrSpace, MappingFlags, VirtAddr, uaccess
 
@@ -64,6 +66,17 @@ def uncollected() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def no_file_left_open() -> Iterator[None]:
+    """Assert that as many files are open afterwards as before."""
+    with uncollected():
+        let_go()
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        yield
+        let_go()
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 class Disk:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from helpers_lines import LINES, before_line
 from helpers_memory import READ, WRITE, fault_of, pattern
+from helpers_python import let_go
 from helpers_space import NONE, RW, at, layout, spaced, unchanged
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, VirtAddrRange, uaccess
@@ -338,10 +339,12 @@ def test_finalizers_in_a_cycle_with_a_space_still_have_it(keep: bool) -> None:
 
     start = Owner().start
     gc.collect()
+    let_go()
     assert found == [b"mine"]
     if keep:
         assert kept[0].read(start, 4) == b"mine"
         del vars(kept.pop())["owner"]
+    let_go()
     with pytest.raises(FaultError) as raised:
         uaccess.copy_from_user(start, 1)
     assert raised.value.reason is FaultReason.NOT_MAPPED

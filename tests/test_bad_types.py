@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers_memory import Indexed
+from helpers_python import let_go
 
 from axptr_native import FaultError, UserPtr, VirtAddr, atomics, uaccess
 
@@ -184,6 +185,21 @@ def test_types_that_no_value_has_are_type_errors(name: str) -> None:
     for wrong in NO_TYPES:
         with pytest.raises(TypeError, match="is not a ctypes type"):
             TYPED[name](wrong)
+
+
+def test_a_type_of_ones_own_that_was_used_once_is_let_go() -> None:
+    """A type of array of one's own is not kept by a copy of it."""
+
+    class Once(ctypes.Array[ctypes.c_uint8]):
+        _type_ = ctypes.c_uint8
+        _length_ = 59
+
+    assert bytes(uaccess.copy_struct_from_user(SCRATCH_AT, 59, Once)) == bytes(59)
+    kept = weakref.ref(Once)
+    del Once
+    gc.collect()
+    let_go()
+    assert kept() is None
 
 
 def test_types_that_were_used_once_are_let_go() -> None:

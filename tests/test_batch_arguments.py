@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers_batch import GOOD_SIZE, NOWHERE, words
 from helpers_memory import END, Indexed, pattern, peek, poke
+from helpers_python import let_go
 
 from axptr_native import PAGE_SIZE, batch
 from axptr_native._native import ADDRESS_MAX
@@ -198,6 +199,7 @@ def test_sizes_and_buffers_that_do_not_fit_are_refused(start: int) -> None:
     for error, call in refusals:
         with pytest.raises(error):
             call()
+        let_go()  # of the test's own views
         out.append(0xAA)
         out.pop()
     assert out == b"\xaa" * 32

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from helpers_lines import LINES, before_line
 from helpers_memory import good_memory, pattern, peek, poke
+from helpers_python import let_go
 from helpers_space import RW
 
 from axptr_native import (
@@ -54,6 +55,7 @@ def test_a_release_in_the_middle_lets_the_buffer_go_at_the_end(name: str, releas
             return 0
 
     USES[name](view, Zero())
+    let_go()
     data.append(1)
     with pytest.raises(ValueError, match="released"):
         view[0]
@@ -67,6 +69,7 @@ def test_a_buffer_is_kept_for_an_access_and_for_no_exception(name: str, answer: 
 
     def pager(_page: VirtAddr, _access: MappingFlags) -> bytes | None:
         view.release()
+        let_go()
         kept.append(buffer() is not None)
         return answer
 
@@ -74,6 +77,7 @@ def test_a_buffer_is_kept_for_an_access_and_for_no_exception(name: str, answer: 
     view, buffer = viewed(start)
     with pytest.raises(FaultError) if answer is None else contextlib.nullcontext() as raised:
         USES[name](view, 0)
+    let_go()
     assert (kept, buffer()) == ([True], None)
     assert (raised is None) == (answer is not None)
 

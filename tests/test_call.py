@@ -28,6 +28,7 @@ from helpers_call import (
     surroundings,
 )
 from helpers_memory import READ, SIGNALS, WRITE, Seen, fault_of, faulted, good_memory, seen
+from helpers_python import IS_PYPY
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, access_user_memory, is_accessing_user_memory
 from axptr_native._regions import Ending, Region, ending_memory
@@ -35,6 +36,17 @@ from axptr_native.call import CallFaultError, guarded, guarded_call
 from axptr_native.uaccess import probe_read, probe_write
 
 EXECUTE = MappingFlags.EXECUTE
+
+
+@pytest.mark.skipif(not IS_PYPY, reason="this Python tells whether a fault is its own")
+def test_where_a_fault_cannot_be_told_for_ones_own_nothing_is_called(callee: Any) -> None:
+    """guarded() and guarded_call() are ENOTSUP, and say why."""
+    buffer = ctypes.create_string_buffer(b"before!")
+    for use in (lambda: guarded(callee.copy), lambda: guarded_call(callee.copy, buffer, b"after", 5)):
+        with pytest.raises(OSError, match="does not tell whether a fault is its own") as raised:
+            use()
+        assert raised.value.errno == errno.ENOTSUP
+    assert buffer.value == b"before!"
 
 
 def test_a_call_without_a_fault_returns_what_the_function_does(callee: Any) -> None:

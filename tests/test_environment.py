@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from child import check, clean_environment, run, run_command
+from helpers_python import IS_PYPY
 
 STATE = """
 import ctypes, faulthandler, sys
@@ -134,7 +135,8 @@ def test_good_accesses_make_no_system_calls_but_a_few_at_each_tick(tmp_path: Pat
     text = (tmp_path / "calls").read_text()
     calls = re.findall(r"^(?:\d+ +)?(\w+)\(", text[text.index('"start"') : text.index('"end"')], re.MULTILINE)
     looks = [call for call in calls if call in ("rt_sigaction", "rt_sigprocmask")]
-    others = [call for call in calls if call not in ("rt_sigaction", "rt_sigprocmask")]
+    own = ("brk", "mmap", "munmap") if IS_PYPY else ()  # whose collector asks for its memory all the time
+    others = [call for call in calls if call not in ("rt_sigaction", "rt_sigprocmask", *own)]
     assert len(looks) <= 3 * (ticks + 2), (len(looks), ticks)
     assert len(others) < 50, others
 

@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
+from helpers_python import IS_PYPY
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, uaccess
 from axptr_native._native import ADDRESS_MAX, FAULTS_KEPT, Fault, lib
@@ -126,7 +127,8 @@ def test_handlers_that_fault_never_mix_up_the_records(request: pytest.FixtureReq
         most = max(most, depth)
         handled += 1
         read(1000 * depth, 7 + depth, wrong)
-        signal.raise_signal(signal.SIGALRM)
+        if not IS_PYPY:  # which would begin with this one when this handler ends, over and over
+            signal.raise_signal(signal.SIGALRM)
         read(1000 * depth + 1, 7 + depth, wrong)
         depth -= 1
         if depth == 0:  # armed only now, so that the storm leaves the main code some time on a slow machine
@@ -147,7 +149,7 @@ def test_handlers_that_fault_never_mix_up_the_records(request: pytest.FixtureReq
     stop()
     assert wrong == []
     assert depth == 0
-    assert most == FAULTS_KEPT - 1
+    assert most == (1 if IS_PYPY else FAULTS_KEPT - 1)
 
 
 class Word(ctypes.Structure):

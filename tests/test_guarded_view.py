@@ -7,11 +7,13 @@ import copy
 import ctypes
 import mmap
 import struct
+import weakref
 from typing import Any
 
 import pytest
 from helpers_examples import examples
 from helpers_memory import mapped_file, pattern
+from helpers_python import let_go
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +68,8 @@ def test_buffers_with_gaps_are_buffer_errors() -> None:
     for view in (memoryview(data)[::2], memoryview(data)[::-1], memoryview(data)[4:40:3]):
         with view, pytest.raises(BufferError):
             GuardedView(view)
+    del view
+    let_go()
     data.append(1)
     assert len(data) == 65
 
@@ -78,27 +82,38 @@ def test_a_closed_mmap_is_a_value_error() -> None:
         GuardedView(mapping)
 
 
-def test_the_buffer_stays_exported_until_the_release() -> None:
-    """mmap.close() and bytearray's growth are BufferError while a view is open, and work after it."""
-    mapping, data = mmap.mmap(-1, PAGE_SIZE), bytearray(8)
-    views = [GuardedView(mapping), GuardedView(mapping), GuardedView(data)]
-    for _ in views:
+def test_an_mmap_stays_open_until_the_release() -> None:
+    """Its close() is BufferError while a view is open, and works after the last."""
+    mapping = mmap.mmap(-1, PAGE_SIZE)
+    views = [GuardedView(mapping), GuardedView(mapping)]
+    for view in views:
         with pytest.raises(BufferError):
             mapping.close()
-        views[0].release()
-        views[0].release()
-    with pytest.raises(BufferError):
-        data.append(1)
-    for view in views:
+        view.release()
         view.release()
     mapping.close()
+
+
+def test_the_buffer_stays_exported_until_the_release() -> None:
+    """A bytearray's growth is BufferError while a view is open, and works after the last."""
+    data = bytearray(8)
+    views = [GuardedView(data), GuardedView(data)]
+    for view in views:
+        let_go()
+        with pytest.raises(BufferError):
+            data.append(1)
+        view.release()
+        view.release()
+    let_go()
     data.append(1)
     inner = memoryview(data)
     with GuardedView(inner) as view:
         inner.release()
         assert view[0] == 0
+        let_go()
         with pytest.raises(BufferError):
             data.append(1)
+    let_go()
     data.append(1)
 
 
@@ -108,6 +123,23 @@ def test_a_view_keeps_its_object_alive() -> None:
     junk = [bytearray(len(CONTENT)) for _ in range(100)]
     assert view[:] == CONTENT
     assert len(junk) == 100
+
+
+def test_a_view_keeps_an_object_of_ctypes_and_its_buffer() -> None:
+    """An array that was made of a bytearray is kept until the release, and so the bytearray stays exported."""
+    data = bytearray(CONTENT)
+    array = (ctypes.c_char * len(data)).from_buffer(data)
+    kept = weakref.ref(array)
+    view = GuardedView(array)
+    del array
+    let_go()
+    assert kept() is not None
+    with pytest.raises(BufferError):
+        data.append(1)
+    view.release()
+    let_go()
+    assert kept() is None
+    data.append(1)
 
 
 def test_a_released_view_is_a_value_error() -> None:

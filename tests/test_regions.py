@@ -47,7 +47,7 @@ def call_fault(function: Any, *args: object) -> CallFaultError:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_good_bytes_are_the_data_and_the_edge_is_bad(name: str, size: int) -> None:
-    """A region's view has its data, and a byte written at its edge is the fault that the region says, both ways."""
+    """A region's view has its data, and a byte written at its edge is the fault that the region says."""
     data = pattern(size)
     with MAKERS[name](data) as region:
         assert region.reason is REASONS.get(name, FaultReason.NOT_PERMITTED)
@@ -55,49 +55,86 @@ def test_the_good_bytes_are_the_data_and_the_edge_is_bad(name: str, size: int) -
         assert region.view()[:] == peek(region.address, region.size) == data[: region.size]
         error = fault_of(lambda: uaccess.copy_to_user(region.edge, b"x"), name)
         assert seen(error) == faulted(region.edge, 0, region.reason, WRITE)
+        assert region.view()[:] == data[: region.size]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_edge_is_bad_for_c(name: str, size: int) -> None:
+    """A byte that a foreign function writes there is the same fault, and the good bytes stay."""
+    data = pattern(size)
+    with MAKERS[name](data) as region:
         error = call_fault(LIBC.memset, region.edge, 1, 1)
         assert seen(error) == faulted(region.edge, 0, region.reason, WRITE)
         assert region.view()[:] == data[: region.size]
 
 
-@pytest.mark.parametrize("distances", [range(101), (*range(0, PAGE_SIZE, 509), *range(PAGE_SIZE - 2, PAGE_SIZE + 4))])
+each_distance = pytest.mark.parametrize(
+    "distances", [range(101), (*range(0, PAGE_SIZE, 509), *range(PAGE_SIZE - 2, PAGE_SIZE + 4))]
+)
+
+
+@each_distance
 @pytest.mark.parametrize("name", ENDED)
 def test_whatever_crosses_the_edge_faults_there(name: str, distances: Sequence[int]) -> None:
-    """From each good byte on, what ends at the edge succeeds; a byte more, and it faults there, in C too."""
+    """From each good byte on, what ends at the edge succeeds; a byte more, and it faults there."""
     size = distances[-1]
     data = pattern(size)
-    out = ctypes.create_string_buffer(size + 1)
     with ENDED[name](data) as region:
         assert region.address + size == region.edge
         for good in distances:
             start, reading = region.edge - good, faulted(region.edge, good, region.reason, READ)
             assert uaccess.copy_from_user(start, good) == data[size - good :]
-            guarded_call(LIBC.memcpy, out, start, good)
-            assert out.raw[:good] == data[size - good :]
             assert seen(fault_of(lambda: uaccess.copy_from_user(start, good + 1), name)) == reading  # noqa: B023
-            assert seen(call_fault(LIBC.memcpy, out, start, good + 1)) == reading._replace(transferred=0)
-            assert seen(call_fault(LIBC.strlen, start)) == reading._replace(transferred=0)
         for good in distances:
             start, writing = region.edge - good, faulted(region.edge, good, region.reason, WRITE)
             error = fault_of(lambda: uaccess.copy_to_user(start, bytes(good + 1)), name)  # noqa: B023
             assert seen(error) == writing
-            assert seen(call_fault(LIBC.memset, start, 0, good + 1)) == writing._replace(transferred=0)
+
+
+@each_distance
+@pytest.mark.parametrize("name", ENDED)
+def test_whatever_crosses_the_edge_in_c_faults_there(name: str, distances: Sequence[int]) -> None:
+    """So do memcpy, strlen and memset."""
+    size = distances[-1]
+    data = pattern(size)
+    out = ctypes.create_string_buffer(size + 1)
+    with ENDED[name](data) as region:
+        for good in distances:
+            start, reading = region.edge - good, faulted(region.edge, 0, region.reason, READ)
+            guarded_call(LIBC.memcpy, out, start, good)
+            assert out.raw[:good] == data[size - good :]
+            assert seen(call_fault(LIBC.memcpy, out, start, good + 1)) == reading
+            assert seen(call_fault(LIBC.strlen, start)) == reading
+        for good in distances:
+            writing = faulted(region.edge, 0, region.reason, WRITE)
+            assert seen(call_fault(LIBC.memset, region.edge - good, 0, good + 1)) == writing
+
+
+EARLY = (1, 2, 3, 8, 16, 100, PAGE_SIZE, 5 * PAGE_SIZE + 1)
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, PAGE_SIZE + 3])
 def test_whatever_starts_before_the_data_faults_at_once(size: int) -> None:
     """Behind a guard page, an access of any size that starts a byte or more too early faults where it starts."""
-    out = ctypes.create_string_buffer(2 * size + 8)
     with guard_page_before(pattern(size)) as region:
         assert region.address == region.edge + 1
-        for early in (1, 2, 3, 8, 16, 100, PAGE_SIZE, 5 * PAGE_SIZE + 1):
-            start = region.address - early
+        for start in (region.address - early for early in EARLY):
             for count in (1, size + 1, 2 * size + 3):
-                read, write = (faulted(start, 0, FaultReason.NOT_PERMITTED, access) for access in (READ, WRITE))
-                assert seen(fault_of(lambda: uaccess.copy_from_user(start, count), "read")) == read  # noqa: B023
-                for expected, call in ((read, (LIBC.memcpy, out, start)), (write, (LIBC.memset, start, 0))):
+                error = fault_of(lambda: uaccess.copy_from_user(start, count), "read")  # noqa: B023
+                assert seen(error) == faulted(start, 0, FaultReason.NOT_PERMITTED, READ)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, PAGE_SIZE + 3])
+def test_whatever_starts_before_the_data_in_c_faults_at_once(size: int) -> None:
+    """So do memcpy and memset, and the data stays."""
+    out = ctypes.create_string_buffer(2 * size + 8)
+    with guard_page_before(pattern(size)) as region:
+        for start in (region.address - early for early in EARLY):
+            for count in (1, size + 1, 2 * size + 3):
+                for access, call in ((READ, (LIBC.memcpy, out, start)), (WRITE, (LIBC.memset, start, 0))):
                     fault = seen(call_fault(*call, count))
-                    assert fault._replace(address=start) == expected
+                    assert fault._replace(address=start) == faulted(start, 0, FaultReason.NOT_PERMITTED, access)
                     last = start + count - 1 if BEGINS_EARLY else start
                     assert start - BEGINS_EARLY <= fault.address <= last
         assert region.view()[:] == pattern(size)
@@ -162,10 +199,18 @@ def test_read_only_data_stays_readable_to_its_end_and_unwritten() -> None:
             at = region.address + position
             error = fault_of(lambda: view.__setitem__(position, 0), "write")  # noqa: B023
             assert seen(error) == faulted(at, 0, FaultReason.NOT_PERMITTED, WRITE)
-            assert seen(call_fault(LIBC.memset, at, 0, 1)) == seen(error)
         error = fault_of(lambda: uaccess.copy_from_user(region.address, len(DATA) + 1), "read")
         assert seen(error) == faulted(end, len(DATA), FaultReason.NOT_PERMITTED, READ)
         assert view[:] == DATA
+
+
+def test_read_only_data_is_unwritten_by_c() -> None:
+    """A foreign function faults at each of its bytes."""
+    with read_only(DATA) as region:
+        for position in range(len(DATA)):
+            at = region.address + position
+            assert seen(call_fault(LIBC.memset, at, 0, 1)) == faulted(at, 0, FaultReason.NOT_PERMITTED, WRITE)
+        assert region.view()[:] == DATA
 
 
 def test_memory_without_access_cannot_be_read_anywhere() -> None:
@@ -179,21 +224,34 @@ def test_memory_without_access_cannot_be_read_anywhere() -> None:
 
 
 def test_a_hole_is_a_page_where_nothing_is() -> None:
-    """Its address is that of a page, and guarded functions fault there as in unmapped memory."""
+    """Its address is that of a page, and an access there faults as in unmapped memory."""
     with hole() as region:
         assert region.address.is_aligned()
         assert (region.address, region.size) == (region.edge, 0)
+        error = fault_of(lambda: uaccess.copy_from_user(region.edge, 1), "read")
+        assert seen(error) == faulted(region.edge, 0, FaultReason.NOT_MAPPED, READ)
+
+
+def test_a_hole_is_none_for_c_too() -> None:
+    """A foreign function faults there as in unmapped memory."""
+    with hole() as region:
         assert seen(call_fault(LIBC.strlen, region)) == faulted(region.edge, 0, FaultReason.NOT_MAPPED, READ)
 
 
 def test_a_non_canonical_address_is_the_one_that_faults() -> None:
-    """A guarded access names it; of a foreign function's fault the processor tells the reason alone."""
+    """A guarded access names it."""
     with non_canonical() as region:
         assert (region.address, region.size) == (region.edge, 0)
         assert region.view()[:] == b""
         error = fault_of(lambda: uaccess.copy_from_user(region.edge, 8), "read")
-        assert (error.address, error.reason) == (region.edge, FaultReason.NOT_CANONICAL)
-        assert call_fault(LIBC.strlen, region).reason is region.reason is FaultReason.NOT_CANONICAL
+        assert (error.address, error.reason) == (region.edge, region.reason)
+        assert region.reason is FaultReason.NOT_CANONICAL
+
+
+def test_of_a_non_canonical_address_in_c_the_reason_is_told() -> None:
+    """Of a foreign function's fault the processor tells no more."""
+    with non_canonical() as region:
+        assert call_fault(LIBC.strlen, region).reason is FaultReason.NOT_CANONICAL
 
 
 def test_without_such_an_address_there_is_no_region() -> None:
@@ -205,14 +263,21 @@ def test_without_such_an_address_there_is_no_region() -> None:
 
 @pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("no_access", "hole")])
 def test_what_is_used_after_its_block_faults(name: str) -> None:
-    """A view taken during the block, one taken afterwards, and a foreign function: all fault in unmapped memory."""
+    """A view taken during the block, and one taken afterwards, fault in unmapped memory."""
     with MAKERS[name](DATA) as region:
         early = region.view()
     for view in (early, region.view()):
         error = fault_of(lambda: view[:], name)  # noqa: B023
         assert seen(error) == faulted(region.address, 0, FaultReason.NOT_MAPPED, READ)
-    assert call_fault(LIBC.memset, region, 0, 1).reason is FaultReason.NOT_MAPPED
     assert repr(region)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("no_access", "hole")])
+def test_what_c_uses_after_its_block_faults(name: str) -> None:
+    """A foreign function faults in unmapped memory too."""
+    with MAKERS[name](DATA) as region:
+        pass
+    assert call_fault(LIBC.memset, region, 0, 1).reason is FaultReason.NOT_MAPPED
 
 
 def test_what_is_written_to_a_view_is_in_the_memory() -> None:
@@ -251,15 +316,25 @@ def test_any_contiguous_buffer_is_data(name: str) -> None:
 
 
 def test_a_region_is_passed_as_a_pointer() -> None:
-    """Foreign functions take it with and without argtypes, plain and guarded, empty ones too."""
+    """Foreign functions take it with and without argtypes."""
     with guard_page_after(b"text\0") as region:
-        assert LIBC.strlen(region) == guarded_call(LIBC.strlen, region) == 4
-        for argtype in (ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char)):
-            strlen = c_library().strlen
-            strlen.argtypes = [argtype]
-            assert strlen(region) == guarded_call(strlen, region) == 4
+        assert [strlen(region) for strlen in strlens()] == [4] * 4
+
+
+def test_a_region_is_passed_to_a_guarded_call_as_a_pointer() -> None:
+    """So do guarded calls, empty ones too."""
+    with guard_page_after(b"text\0") as region:
+        assert [guarded_call(strlen, region) for strlen in strlens()] == [4] * 4
     with guard_page_after(b"") as region:
         assert call_fault(LIBC.strlen, region).address == region.edge
+
+
+def strlens() -> list[Any]:
+    """Return strlen() without argtypes, and with those that take a pointer."""
+    made: list[Any] = [c_library().strlen for _ in range(4)]
+    made[0].argtypes, made[1].argtypes = [ctypes.c_void_p], [ctypes.c_char_p]
+    made[2].argtypes = [ctypes.POINTER(ctypes.c_char)]
+    return made
 
 
 def straddling_nothing(data: Any) -> object:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers_memory import READ, Indexed, pattern, peek
 from helpers_processor import BEGINS_EARLY
+from helpers_python import let_go
 from helpers_regions import KINDS, LIBC, left, needs_maps
 from helpers_space import uncollected
 
@@ -272,6 +273,7 @@ def test_faults_are_cases_even_if_they_are_no_memory_of_the_sweep() -> None:
 @uncollected()
 def test_nothing_is_left_of_a_sweep(kind: SweepKind) -> None:
     """Run to its end, closed, abandoned with its last case kept, or ended by an exception: the memory is gone."""
+    let_go()
     before = left()
     beyond: Callable[[Region], object] = lambda region: uaccess.copy_from_user(region.edge, 1)  # noqa: E731
     kept: list[object] = list(sweep(beyond, DATA, kinds=kind))
@@ -280,6 +282,7 @@ def test_nothing_is_left_of_a_sweep(kind: SweepKind) -> None:
     kept.append(next(cases))
     assert left() != before
     del cases
+    let_go()
     assert left() == before
     for end in (ShortError, KeyboardInterrupt):
 

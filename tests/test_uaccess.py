@@ -6,6 +6,7 @@ import ctypes
 import errno
 import mmap
 import random
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from hypothesis import strategies as st
 from axptr_native import PAGE_SIZE, FaultError, TooLongError, UserMemoryError, uaccess
 
 LARGE = (2 << 20) + 4321
+LIKE_A_NAN = struct.unpack(">f", b"\x3f\x00\x80\x7f")[0]
+"""A float whose bytes are in the other order those of a signalling NaN."""
 SIZES = (1, 2, 3, 7, 8, 9, 63, 64, 65, 4095, 4096, 4097, 2 * PAGE_SIZE - 1)
 offsets = st.integers(0, 2 * PAGE_SIZE)
 checked = examples(150)
@@ -205,6 +208,7 @@ def test_a_failed_access_lets_the_buffer_go(start: int) -> None:
         (ctypes.c_int32.__ctype_be__, [-2, 1]),
         (ctypes.c_uint16.__ctype_be__, [0xFF00, 1]),
         (ctypes.c_double.__ctype_be__, [0.1]),
+        (ctypes.c_float.__ctype_be__, [LIKE_A_NAN, -0.5]),
         (ctypes.c_uint64.__ctype_le__, [1]),
     ],
 )

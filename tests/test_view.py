@@ -15,7 +15,18 @@ from helpers_memory import READ, WRITE, good_memory, pattern, peek, poke
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, UserConstPtr, UserPtr, UserRef, UserSlice
+from axptr_native import (
+    PAGE_SIZE,
+    AddrSpace,
+    FaultError,
+    FaultReason,
+    GuardedView,
+    UserConstPtr,
+    UserPtr,
+    UserRef,
+    UserSlice,
+    uaccess,
+)
 
 checked = examples(60)
 NUMBERS = [5, -1, 7, 5, 0, 2**31 - 1, -(2**31), 5]
@@ -228,15 +239,56 @@ def test_a_structure_is_written_as_its_own_type_only(at: int, elements: UserSlic
     refused_untouched(at, TypeError, table.__setitem__, 1, (c_int32 * 3)(1, 2, 3))
 
 
-def test_a_larger_object_of_the_type_does_not_spill_over(at: int) -> None:
-    """Of a derived structure, and of an object that was resized, only the element's own bytes are written."""
+class Node(ctypes.Structure):
+    """One that leads to its own kind, and has bit fields."""
+
+
+Node._fields_ = (
+    ("next", ctypes.POINTER(Node)),
+    ("number", c_int32),
+    ("low", c_int32, 5),
+    ("high", c_int32, 27),
+)
+
+
+def test_a_structure_that_leads_to_its_own_kind_is_a_value(at: int) -> None:
+    """It is read, copied and written like any other, and so are a union and an array of it."""
+
+    class Either(ctypes.Union):
+        _fields_ = (("node", Node), ("raw", c_uint8 * sizeof(Node)))
+
+    def content(value: Any) -> bytes:
+        return ctypes.string_at(ctypes.addressof(value), sizeof(value))
+
+    for ctype in (Node, Either, Node * 2, Node * 2 * 2):
+        size = sizeof(ctype)
+        pointer: Any = UserPtr[ctype](at)  # type: ignore[valid-type]
+        value = ctype.from_buffer_copy(pattern(size))
+        pointer.get().value = value
+        assert peek(at, size + 8) == pattern(size) + peek(at + size, 8)
+        assert content(pointer.get().value) == content(pointer.get_as_slice(1)[0]) == pattern(size)
+        uaccess.copy_to_user(at, ctype())
+        assert peek(at, size) == bytes(size)
+        pointer.get_as_slice(1).write(value)
+        assert GuardedView(value)[:] == pattern(size) == peek(at, size)
+        empty = ctype()
+        uaccess.copy_from_user_into(at, empty)
+        assert content(empty) == pattern(size)
+
+
+def test_an_object_of_a_derived_type_does_not_spill_over(at: int) -> None:
+    """Of a derived structure, which has more fields, only the element's own bytes are written."""
     ref = UserPtr[Point](at).get()
     ref.value = Point3(1, 2, 3)
     assert numbers_at(at) == [1, 2, *NUMBERS[2:]]
+
+
+def test_a_resized_object_of_the_type_does_not_spill_over(at: int) -> None:
+    """Of one that was made larger than its type, only the element's own bytes are written."""
     grown = Point(3, 4)
     ctypes.resize(grown, 24)
     UserPtr[Point](at).get_as_slice(2)[1] = grown
-    assert numbers_at(at) == [1, 2, 3, 4, *NUMBERS[4:]]
+    assert numbers_at(at) == [*NUMBERS[:2], 3, 4, *NUMBERS[4:]]
 
 
 def test_objects_are_never_made_from_user_memory(at: int) -> None:

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from operator import index
 from typing import TYPE_CHECKING
 
-from .._buffer import locate
+from .._buffer import locate, view_of
 from .._memory import NO_ACCESS, READ_WRITE, protect_memory
 from .._native import ADDRESS_MAX
 from .._regions import Ending, ending_memory, never_canonical
@@ -229,7 +229,7 @@ def bytes_of(data: ReadableBuffer) -> bytes:
         TypeError: It is not a buffer.
         BufferError: It is not contiguous.
     """
-    with memoryview(data) as view:
+    with view_of(data) as view:
         locate(view, writable=False)
         return data if type(data) is bytes else bytes(view)
 
