@@ -110,11 +110,12 @@ def build_wheel(folder: Path, toolchain: Path) -> Path:
 
 
 def install_requirements(version: str, site: Path) -> None:
-    """Install what the tests need into a folder."""
+    """Install what the tests need into a folder, without what asks wine's wmic, which hangs now and then."""
     require(
         *("uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python-version", version, "--target", site),
         *("--python-platform", "x86_64-pc-windows-msvc", "--group", f"{ROOT / 'pyproject.toml'}:test"),
     )
+    shutil.rmtree(site / "cpuinfo")
 
 
 def unpack(wheel: Path, site: Path) -> Path:
