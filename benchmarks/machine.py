@@ -10,8 +10,7 @@ import sys
 import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 
-import cpuinfo
-
+from axptr_native._machine import cpu_name
 from axptr_native._native import lib
 
 _PACKAGES = ("axptr-native", "cffi", "PyMemoryEditor")
@@ -25,15 +24,14 @@ def interpreter() -> str:
 
 def describe() -> dict[str, str]:
     """Return what a measurement depends on, by name."""
-    processor = cpuinfo.get_cpu_info()
     return {
-        "processor": f"{processor.get('brand_raw', platform.machine())}, {os.cpu_count()} CPUs",
+        "processor": f"{cpu_name()}, {os.cpu_count()} CPUs",
         "kernel": f"{platform.system()} {platform.release()}",
         "C library": " ".join(platform.libc_ver()),
         "Python": f"{platform.python_version()}, {platform.python_compiler()}",
         "compiler of the library": lib.axp_compiler().decode(),
         **{package: _version(package) for package in _PACKAGES},
-        "load, ours included": f"{os.getloadavg()[1]:.1f}",
+        "load, ours included": f"{os.getloadavg()[1]:.1f}" if hasattr(os, "getloadavg") else "not told",
         "measured on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
 

@@ -357,8 +357,9 @@ AXP_API size_t axp_page_size(void);
  * Maps size bytes of a file (of zeros if file is -1) from offset on.
  *
  * On Windows file is a handle, whose upper half is always empty, and -ENOTSUP is what cannot be done there:
- * to give back a part of what was mapped as a whole, and to map a file in place of something else, past its
- * end, or from an offset that is not a multiple of 64 KiB.
+ * to give back a part of what was mapped as a whole, to map a file in place of something else, past its end,
+ * or from an offset that is not a multiple of 64 KiB, and to map anything fixed at another start than such a
+ * multiple, unless address space that was reserved is there.
  */
 AXP_API int axp_map(uintptr_t start, size_t size, uint32_t protection, uint32_t options, int file,
                     uint64_t offset, uintptr_t *start_out);

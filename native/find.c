@@ -4,6 +4,7 @@
 #include "lanes.h"
 #include "page.h"
 #include "raw.h"
+#include "raw_find.h"
 #include "scan.h"
 
 typedef struct find_attempt {
@@ -91,7 +92,7 @@ static probes first_probes(const unsigned char *needle, size_t size)
 /*
  * memmem with words for vectors: glibc's goes byte by byte, at 2 GB/s for a short needle and at a tenth of
  * that where memory is like the needle, as zeros are.  The byte that gave a wrong place away is tried at the
- * next ones.  Too many wrong places could take quadratic time, which libc's cannot.
+ * next ones.  Too many wrong places could take quadratic time, which axp_raw_find() cannot.
  */
 static size_t find(uintptr_t from, size_t size, const unsigned char *needle, size_t needle_size)
 {

@@ -152,6 +152,12 @@ static int commit(const run *part, uint32_t protection)
                : last_error();
 }
 
+/* Whether a place can be taken as it is told.  Null would be any. */
+static int check_place(uintptr_t start, size_t size)
+{
+    return start == 0 || start % granularity != 0 || by_run(start, size, check_free, 0) != 0 ? -ENOTSUP : 0;
+}
+
 static uintptr_t take(uintptr_t start, size_t size, uint32_t protection, uint32_t options)
 {
     DWORD kind = options & AXP_MAP_RESERVE ? MEM_RESERVE : MEM_RESERVE | MEM_COMMIT;
@@ -183,7 +189,7 @@ static int map_anonymous(uintptr_t start, size_t size, uint32_t protection, uint
             *start_out = start;
             return failed;
         }
-        if (start % granularity != 0 || by_run(start, size, check_free, 0) != 0)
+        if (check_place(start, size) != 0)
             return -ENOTSUP;
     }
     mapped = take(start & ~(uintptr_t)(granularity - 1), size, protection, options);
@@ -221,7 +227,7 @@ static int map_file(uintptr_t start, size_t size, uint32_t protection, uint32_t 
 
     if (failed)
         return failed;
-    if (options & AXP_MAP_FIXED && by_run(start, size, check_free, 0) != 0)
+    if (options & AXP_MAP_FIXED && check_place(start, size) != 0)
         return -ENOTSUP;
     if (protection & AXP_EXECUTE)
         access |= FILE_MAP_EXECUTE;

@@ -135,21 +135,6 @@ static inline uintptr_t axp_raw_find_byte(uintptr_t from, uint8_t byte, size_t s
     return 0;
 }
 
-static inline uintptr_t axp_raw_find(uintptr_t from, size_t size, const void *needle, size_t needle_size)
-{
-    const unsigned char *wanted = needle;
-
-    for (size_t i = 0; needle_size <= size && i <= size - needle_size; i++) {
-        size_t same = 0;
-
-        while (same < needle_size && axp_peek(from + i + same) == wanted[same])
-            same++;
-        if (same == needle_size)
-            return from + i;
-    }
-    return 0;
-}
-
 #else
 
 static inline void axp_raw_read(void *own, uintptr_t from, size_t size)
@@ -175,25 +160,6 @@ static inline void axp_raw_fill(uintptr_t to, uint8_t byte, size_t size)
 static inline uintptr_t axp_raw_find_byte(uintptr_t from, uint8_t byte, size_t size)
 {
     return (uintptr_t)memchr((const void *)from, byte, size);
-}
-
-static inline uintptr_t axp_raw_find(uintptr_t from, size_t size, const void *needle, size_t needle_size)
-{
-#if defined(AXP_HAVE_MEMMEM)
-    return (uintptr_t)memmem((const void *)from, size, needle, needle_size);
-#else
-    if (needle_size == 0)
-        return from;
-    while (size >= needle_size) {
-        uintptr_t found = axp_raw_find_byte(from, *(const uint8_t *)needle, size - needle_size + 1);
-
-        if (found == 0 || memcmp((const void *)found, needle, needle_size) == 0)
-            return found;
-        size -= found + 1 - from;
-        from = found + 1;
-    }
-    return 0;
-#endif
 }
 
 #endif

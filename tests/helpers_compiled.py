@@ -33,6 +33,7 @@ LIBRARIES = {
     "instructions_riscv": Library("native_instructions/riscv.c", ["-O1"]),
     # Without optimization, each access that the source makes is one access of that width.
     "planted": Library("native_planted/planted.c", ["-O0"]),
+    "two_way": Library("native_find/two_way.c", ["-O1", f"-I{_HERE.parent / 'native'}"]),
 }
 
 FILES = "{}.dll" if sys.platform == "win32" else "lib{}.so"

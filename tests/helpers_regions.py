@@ -40,6 +40,9 @@ if Ending.END_OF_FILE not in ENDINGS:
     del ENDED["truncated_file"]
     KINDS = tuple(kind for kind in KINDS if kind is not SweepKind.TRUNCATED_FILE)
 
+TRUNCATED = [truncated_file] if "truncated_file" in ENDED else []
+"""It, where it can be made."""
+
 MAKERS: dict[str, Maker] = {
     **ENDED,
     "aligned": lambda data: guard_page_after(data, 16),

@@ -20,6 +20,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from child import fault_exactly, hostile
+from helpers_memory import SIGNALS
+from helpers_platform import c_library
 
 from axptr_native import (
     PAGE_SIZE,
@@ -38,14 +40,15 @@ from axptr_native import (
 )
 from axptr_native._buffer import IS_CPYTHON
 from axptr_native._memory import protect_memory
-from axptr_native._regions import Ending, ending_memory
+from axptr_native._regions import ENDINGS, Ending, ending_memory
 from axptr_native.testing import fail_usercopy
 
 THREADS = 8
 PAGES = 16
 RW = MappingFlags.READ | MappingFlags.WRITE
 WORD = ctypes.c_uint64
-SIGNALS = {Ending.HOLE: signal.SIGSEGV, Ending.PROTECTION: signal.SIGSEGV, Ending.END_OF_FILE: signal.SIGBUS}
+POSIX = sys.platform != "win32"
+"""There are signals, and files over reserved addresses, which a pager needs."""
 
 
 def content(page: int) -> bytes:
@@ -57,14 +60,15 @@ class Shared:
     """What all threads work on."""
 
     def __init__(self, library: str, stack: ExitStack) -> None:
-        self.hostile = hostile(library)
-        self.strlen = ctypes.CDLL(None).strlen
-        self.edges = {ending: stack.enter_context(ending_memory(ending)).edge for ending in Ending}
+        self.strlen = c_library().strlen
+        self.edges = {ending: stack.enter_context(ending_memory(ending)).edge for ending in ENDINGS}
         self.counter = stack.enter_context(ending_memory(Ending.HOLE)).start
         self.flickering = stack.enter_context(ending_memory(Ending.HOLE)).start
         self.space = stack.enter_context(AddrSpace(PAGES * PAGE_SIZE))
         self.disk = {page: content(page) for page in range(PAGES)}
-        self.space.map_pager(self.space.base, self.space.size, RW, self.page_in, write_back=self.page_out)
+        if POSIX:
+            self.hostile = hostile(library)
+            self.space.map_pager(self.space.base, self.space.size, RW, self.page_in, write_back=self.page_out)
 
     def page_in(self, page: VirtAddr, _: MappingFlags) -> bytes:
         """Be the pager."""
@@ -89,8 +93,10 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Do one thing after another."""
-        works: list[Callable[[], None]] = [self.copy, self.fault, self.count, self.flicker, self.handle]
-        works += [self.make_space, self.page, self.gather, self.inject, self.call, self.view, self.point]
+        works: list[Callable[[], None]] = [self.copy, self.fault, self.count, self.flicker]
+        works += [self.gather, self.inject, self.call, self.view, self.point]
+        if POSIX:
+            works += [self.handle, self.make_space, self.page]
         while not stop.is_set():
             work = self.random.choice(works)
             work()
@@ -107,8 +113,8 @@ class Worker:
 
     def fault(self) -> None:
         """Fault, at an edge that others fault at too."""
-        ending = self.random.choice(list(Ending))
-        fault_exactly(self.shared.edges[ending], ending.value, SIGNALS[ending], self.random.randrange(60))
+        ending = self.random.choice(ENDINGS)
+        fault_exactly(self.shared.edges[ending], ending.value, SIGNALS[ending.value], self.random.randrange(60))
 
     def count(self) -> None:
         """Add one, as all others do."""

@@ -2,10 +2,12 @@
 """What no guarded call may catch still kills, and what every guarded call must catch never does: each in a child."""
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from child import CRASHING, HANG, Outcome, check, ends, run
+from helpers_compiled import FILES
 
 each_company = pytest.mark.parametrize("enable", ["", "faulthandler.enable()"], ids=["bare", "faulthandler"])
 
@@ -126,19 +128,19 @@ def test_an_unguarded_fault_after_guarded_ones_kills(enable: str, callee_library
 
 @each_company
 @pytest.mark.parametrize(
-    ("call", "number"),
+    ("call", "name"),
     [
-        ("ctypes.CDLL(None).abort", signal.SIGABRT),
-        ("ctypes.CDLL(None)['raise'], signal.SIGSEGV", signal.SIGSEGV),
-        ("ctypes.CDLL(None)['raise'], signal.SIGBUS", signal.SIGBUS),
-        ("ctypes.CDLL(None).kill, os.getpid(), signal.SIGSEGV", signal.SIGSEGV),
+        ("ctypes.CDLL(None).abort", "SIGABRT"),
+        ("ctypes.CDLL(None)['raise'], signal.SIGSEGV", "SIGSEGV"),
+        ("ctypes.CDLL(None)['raise'], signal.SIGBUS", "SIGBUS"),
+        ("ctypes.CDLL(None).kill, os.getpid(), signal.SIGSEGV", "SIGSEGV"),
     ],
 )
 def test_a_signal_that_the_function_sends_kills(
-    call: str, number: signal.Signals, enable: str, callee_library: Path, tmp_path: Path
+    call: str, name: str, enable: str, callee_library: Path, tmp_path: Path
 ) -> None:
     """A signal that is no fault ends the process: abort(), raise() and kill()."""
-    dies(f"guarded_call({call})", number, enable, callee_library, tmp_path)
+    dies(f"guarded_call({call})", signal.Signals[name], enable, callee_library, tmp_path)
 
 
 def test_a_signal_from_another_process_kills_during_a_call(callee_library: Path, tmp_path: Path) -> None:
@@ -161,11 +163,11 @@ def test_a_fault_with_its_signal_blocked_kills(callee_library: Path, tmp_path: P
 
 # ---- What does not. ----
 
-OVERFLOWING = """
+OVERFLOWING = f"""
 def overflow():
     for _ in range(3):
         error = caught(library.overflow_stack)
-        assert error.signal == signal.SIGSEGV and error.symbol == "recurse in libcallee.so", error
+        assert error.signal == signal.SIGSEGV and error.symbol == "recurse in {FILES.format("callee")}", error
         assert caught(library.read_at, 16).address == 16
         assert copy_from_user(ctypes.addressof(good), 4) == b"good"
 good = ctypes.create_string_buffer(b"good")
@@ -215,19 +217,23 @@ def test_a_fault_under_a_faulthandler_that_came_later_is_an_exception(callee_lib
     survives(code, callee_library, tmp_path)
 
 
+WITHOUT_STACK = "" if sys.platform == "win32" else STACKS["none"]
+
+
 @pytest.mark.parametrize("options", [(), ("-X", "dev")], ids=["plain", "dev"])
 def test_a_process_that_made_calls_ends_quietly(options: tuple[str, ...], callee_library: Path, tmp_path: Path) -> None:
     """Nothing is said at exit, with threads that have ended and one that waits in a call."""
     code = f"""{CRASHING}{OPENING}{OVERFLOWING}
 caught(library.read_at, 16)
 faulthandler.disable()
-put_up(0, 2)
+{WITHOUT_STACK}
 caught(library.read_at, 16)
 thread = threading.Thread(target=overflow)
 thread.start()
 thread.join()
+from helpers_platform import c_read
 reader, writer = os.pipe()
-arguments = ctypes.CDLL(None).read, reader, ctypes.create_string_buffer(1), 1
+arguments = c_read(), reader, ctypes.create_string_buffer(1), 1
 threading.Thread(target=guarded_call, args=arguments, daemon=True).start()
 """
     outcome = check(run(code, callee_library, cwd=tmp_path, options=options, timeout=HANG))

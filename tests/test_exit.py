@@ -11,10 +11,14 @@ import atexit, ctypes, mmap, os, sys, tempfile, threading
 from axptr_native import *
 from axptr_native.uaccess import copy_from_user
 RW = MappingFlags.READ | MappingFlags.WRITE
+PAGERS = CUT = sys.platform != "win32"  # Windows has none, and does not cut a file that is mapped
 space = AddrSpace(64 * PAGE_SIZE)
 memory = space.map_alloc(space.base, 4 * PAGE_SIZE, RW)
 give, take = (lambda page, access: b"p" * PAGE_SIZE), (lambda page, data: None)
-paged = space.map_pager(None, 8 * PAGE_SIZE, RW, give, write_back=take)
+if PAGERS:
+    paged = space.map_pager(None, 8 * PAGE_SIZE, RW, give, write_back=take)
+else:
+    paged = space.map_alloc(None, 8 * PAGE_SIZE, RW)
 space.write(paged.start, b"dirty")
 pointers = [kind[ctypes.c_int](start) for start in (memory.start, paged.start) for kind in (UserPtr, UserConstPtr)]
 elements = UserPtr[ctypes.c_int](memory.start).get_as_slice(space, 100)
@@ -22,7 +26,7 @@ value = UserPtr[ctypes.c_int](paged.start).get(space)
 with tempfile.TemporaryFile() as file:
     file.truncate(2 * PAGE_SIZE)
     view = GuardedView(mmap.mmap(file.fileno(), 2 * PAGE_SIZE))
-    file.truncate(PAGE_SIZE)
+    if CUT: file.truncate(PAGE_SIZE)
 cycle = [space, elements, value, view]
 cycle.append(cycle)
 
@@ -46,7 +50,8 @@ def use():
     attempt(lambda: space.unmap(space.map_alloc(None, PAGE_SIZE, RW).start, PAGE_SIZE))
     space.areas(), space.check_region_access(memory, RW), repr(space)
     with AddrSpace(PAGE_SIZE) as other:
-        other.map_pager(None, PAGE_SIZE, RW, lambda page, access: bytes(PAGE_SIZE))
+        if PAGERS: other.map_pager(None, PAGE_SIZE, RW, lambda page, access: bytes(PAGE_SIZE))
+        else: other.map_alloc(None, PAGE_SIZE, RW)
         other.read(other.base, 1)
 
 class Late:

@@ -21,6 +21,7 @@ from axptr_native._regions import Ending, ending_memory
 pytestmark = pytest.mark.usefixtures("no_records_left_over")
 
 NO_RECORD = -errno.ENOENT
+SEGV_ACCERR, ACCESS_VIOLATION = 2, ctypes.c_int(0xC000_0005).value
 
 
 def fail_at(address: int) -> None:
@@ -74,8 +75,8 @@ def test_a_record_has_every_field() -> None:
         fault = Fault()
         assert lib.axp_take_fault(fault) == 0
         seen = [fault.address, fault.transferred, fault.access, fault.reason, fault.signal, fault.code]
-        accerr = 2
-        assert seen == [region.edge, 5, MappingFlags.WRITE, FaultReason.NOT_PERMITTED.value, signal.SIGSEGV, accerr]
+        denied = ACCESS_VIOLATION if sys.platform == "win32" else SEGV_ACCERR
+        assert seen == [region.edge, 5, MappingFlags.WRITE, FaultReason.NOT_PERMITTED.value, signal.SIGSEGV, denied]
     assert lib.axp_copy_to_user(ADDRESS_MAX - 4, bytes(9), 9) == -errno.EFAULT
     assert lib.axp_take_fault(fault) == 0
     seen = [fault.address, fault.transferred, fault.access, fault.reason, fault.signal, fault.code]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from child import Outcome, check, ends, fork_outcomes, run
 
-SIGNALS = ("SIGSEGV", "SIGBUS")
+SIGNALS = [name for name in ("SIGSEGV", "SIGBUS") if hasattr(signal, name)]
 DISPOSITIONS = ("signal.SIG_DFL", "signal.SIG_IGN", "lambda number, frame: None")
 ON_TOP_AGAIN = {"install": "axptr_native.handlers.install()", "wait": "wait_until_on_top()"}
 
@@ -51,7 +51,7 @@ def test_faulthandler_of_the_interpreter_stays_silent(
         "import axptr_native; faulthandler.enable(); faulthandler.enable()",
         "faulthandler.enable(); import axptr_native; faulthandler.disable()",
         "import axptr_native; faulthandler.enable(); faulthandler.disable()",
-        "import axptr_native; faulthandler.enable(); guarded_fault(signal.SIGBUS); faulthandler.disable()",
+        f"import axptr_native; faulthandler.enable(); guarded_fault(signal.{SIGNALS[-1]}); faulthandler.disable()",
     ],
 )
 def test_faulthandler_changes_no_guarded_fault(code: str, again: str, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_who_changes_how_we_are_called_changes_no_guarded_fault(change: str, tmp
 @pytest.mark.parametrize("disposition", DISPOSITIONS, ids=["default", "ignore", "python"])
 def test_a_disposition_set_earlier_changes_no_guarded_fault(disposition: str, tmp_path: Path) -> None:
     """Whatever the signals did before the import, guarded faults are caught."""
-    code = f"for name in (signal.SIGSEGV, signal.SIGBUS): signal.signal(name, {disposition})\n"
+    code = f"for name in {SIGNALS}: signal.signal(getattr(signal, name), {disposition})\n"
     faults_are_caught(code + "import axptr_native\nguarded_faults()", tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_the_first_fault_under_a_new_faulthandler_is_caught(name: str, tmp_path:
 import axptr_native
 from axptr_native._regions import Ending, ending_memory
 number = signal.{name}
-ending = Ending.END_OF_FILE if number is signal.SIGBUS else Ending.HOLE
+ending = Ending.END_OF_FILE if number.name == "SIGBUS" else Ending.HOLE
 with ending_memory(ending) as region:
     faulthandler.enable()
     fault_exactly(region.edge, ending.value, number)
@@ -198,14 +198,14 @@ buffer = ctypes.create_string_buffer(64)
 
 def second_fault(number):
     fault = _native.Fault()
-    ending = Ending.END_OF_FILE if number is signal.SIGBUS else Ending.HOLE
+    ending = Ending.END_OF_FILE if number.name == "SIGBUS" else Ending.HOLE
     with ending_memory(ending) as region:
         assert second.axp_copy_from_user(ctypes.addressof(buffer), region.edge - 13, 64) == -errno.EFAULT
         assert second.axp_take_fault(fault) == 0
         assert (fault.address, fault.transferred, fault.signal) == (region.edge, 13, number)
 
 def both():
-    for number in (signal.SIGSEGV, signal.SIGBUS):
+    for number in [signal.Signals[name] for name in ("SIGSEGV", "SIGBUS") if hasattr(signal, name)]:
         guarded_fault(number)
         second_fault(number)
 """

@@ -33,17 +33,17 @@ def test_the_closest_mark_counts(pytester: pytest.Pytester) -> None:
 
 WRONG = {
     "": "must_crash() missing 1 required positional argument: 'signal'",
-    "9, 1, 2": "must_crash() takes from 1 to 2 positional arguments but 3 were given",
-    "9, within=1": "must_crash() got an unexpected keyword argument 'within'",
+    "11, 1, 2": "must_crash() takes from 1 to 2 positional arguments but 3 were given",
+    "11, within=1": "must_crash() got an unexpected keyword argument 'within'",
     "'SEGV'": "must_crash needs the name of a signal, such as 'SIGSEGV', not 'SEGV'",
     "0": "must_crash needs the number of a signal, not 0",
     "-11": "must_crash needs the number of a signal, not -11",
     "True": "must_crash needs a signal: a number, a signal.Signals or a name, not True",
     "None": "must_crash needs a signal: a number, a signal.Signals or a name, not None",
-    "9, timeout=0": "must_crash needs a timeout of more than 0 seconds, not 0",
-    "9, timeout=float('nan')": "must_crash needs a timeout of more than 0 seconds, not nan",
-    "9, timeout=float('inf')": "must_crash needs a timeout of more than 0 seconds, not inf",
-    "9, timeout='1'": "must_crash needs a timeout in seconds, not '1'",
+    "11, timeout=0": "must_crash needs a timeout of more than 0 seconds, not 0",
+    "11, timeout=float('nan')": "must_crash needs a timeout of more than 0 seconds, not nan",
+    "11, timeout=float('inf')": "must_crash needs a timeout of more than 0 seconds, not inf",
+    "11, timeout='1'": "must_crash needs a timeout in seconds, not '1'",
 }
 
 

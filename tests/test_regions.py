@@ -14,7 +14,7 @@ import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, seen
 from helpers_platform import c_library
 from helpers_processor import BEGINS_EARLY
-from helpers_regions import ENDED, LIBC, MAKERS, left, needs_maps
+from helpers_regions import ENDED, LIBC, MAKERS, TRUNCATED, left, needs_maps
 from helpers_space import uncollected
 
 from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, guarded_call, uaccess
@@ -283,7 +283,7 @@ def test_what_c_uses_after_its_block_faults(name: str) -> None:
 def test_what_is_written_to_a_view_is_in_the_memory() -> None:
     """Assignments go through to the good bytes, and not to the object that the data came from."""
     data = bytearray(DATA)
-    for make in (guard_page_after, guard_page_before, truncated_file):
+    for make in (guard_page_after, guard_page_before, *TRUNCATED):
         with make(data) as region:
             region.view()[-4:] = b"EDGE"
             assert peek(region.address, region.size) == DATA[:-4] + b"EDGE"
@@ -308,7 +308,7 @@ def test_any_contiguous_buffer_is_data(name: str) -> None:
     """Its bytes are laid out as they lie in memory, whatever its items and dimensions."""
     data = BUFFERS[name]
     expected = memoryview(data).tobytes()
-    for make in (guard_page_after, guard_page_before, read_only, truncated_file):
+    for make in (guard_page_after, guard_page_before, read_only, *TRUNCATED):
         with make(data) as region:
             assert region.view()[:] == expected
     with straddling(data, len(expected)) as region:

@@ -39,10 +39,6 @@ def test_a_report_shows_the_bytes_before_the_edge() -> None:
         "hole_after, offset 5 of 32: read 2 bytes beyond the edge",
         "0000  68 65 6c 6c 6f|?? ?? ?? ?? ?? ?? ?? ?? ?? ?? ??  hello",
     ]
-    assert report(SweepKind.TRUNCATED_FILE, 16, PAGE_SIZE) == [
-        f"truncated_file, offset 16 of 32: read {PAGE_SIZE + 1} bytes beyond the edge",
-        "0000  68 65 6c 6c 6f 20 74 68 65 72 65 2c 20 68 6f 77| hello there, how",
-    ]
     assert report(AFTER, 17) == [
         "guard_page_after, offset 17 of 32: read 1 byte beyond the edge",
         "0000  68 65 6c 6c 6f 20 74 68 65 72 65 2c 20 68 6f 77  hello there, how",
@@ -52,6 +48,14 @@ def test_a_report_shows_the_bytes_before_the_edge() -> None:
         "ffe0  00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................",
         "fff0  00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................",
         "10000  00 00 00 00|?? ?? ?? ?? ?? ?? ?? ?? ?? ?? ?? ??  ....",
+    ]
+
+
+def test_a_report_of_an_edge_at_the_end_of_a_row_marks_it_there() -> None:
+    """A page behind the end of a truncated file whose edge is between two rows."""
+    assert report(SweepKind.TRUNCATED_FILE, 16, PAGE_SIZE) == [
+        f"truncated_file, offset 16 of 32: read {PAGE_SIZE + 1} bytes beyond the edge",
+        "0000  68 65 6c 6c 6f 20 74 68 65 72 65 2c 20 68 6f 77| hello there, how",
     ]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from child import Outcome, check, run, run_command
 from helpers_documents import Block, blocks
+from helpers_platform import require_words
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "testing-with-real-faults.md"
 BLOCKS = blocks(DOCUMENT.read_text(encoding="utf-8"))
@@ -56,6 +57,7 @@ def test_every_block_of_the_tutorial_has_a_test() -> None:
 @pytest.mark.parametrize("code", PROGRAMS)
 def test_a_program_of_the_tutorial_runs(code: str, tmp_path: Path) -> None:
     """A block of Python without a name succeeds, and prints nothing."""
+    require_words(code)
     assert check(run(code, cwd=tmp_path)) == (0, "", "")
 
 

@@ -241,6 +241,26 @@ def test_what_cannot_be_mapped_is_not_supported(size: int, offset: int, over: bo
     assert path.read_bytes() == b"short"
 
 
+@pytest.mark.parametrize("from_file", [True, False], ids=["a file", "memory"])
+@pytest.mark.parametrize("beyond", [PAGE_SIZE, UNIT - PAGE_SIZE, None], ids=["second page", "last page", "null"])
+def test_a_place_that_is_not_kept_is_no_fixed_one(beyond: int | None, from_file: bool, tmp_path: Path) -> None:
+    """Free, but between multiples of 64 KiB, or null, which stands for any: ENOTSUP, and nothing is mapped."""
+    path = tmp_path / "file"
+    path.write_bytes(pattern(UNIT))
+    free = map_memory(2 * UNIT, READ_WRITE)
+    unmap_memory(free, 2 * UNIT)
+    with path.open("rb+") as file, pytest.raises(OSError, match=r"\[Errno") as caught:
+        map_memory(
+            PAGE_SIZE,
+            READ,
+            start=0 if beyond is None else free + beyond,
+            options=MAP_FIXED,
+            file=file.fileno() if from_file else -1,
+        )
+    assert caught.value.errno == errno.ENOTSUP
+    assert uaccess.probe_read(free, 2 * UNIT) == 0
+
+
 def test_a_part_of_what_was_mapped_is_not_unmapped(start: int) -> None:
     """ENOTSUP, and all of it is still there."""
     poke(start, pattern(2 * PAGE_SIZE))

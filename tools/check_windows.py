@@ -2,7 +2,7 @@
 """Build the library for Windows and run the test-suite on Windows' own CPython, under wine.
 
 ``check_windows.py 3.13``: with that version of CPython; ``win313`` does as well.
-``check_windows.py --fetch``: install wine and mingw-w64 first, by apt-get.
+``check_windows.py --fetch``: install wine and mingw-w64, by apt-get, and run nothing.
 
 zig compiles what is tested, and the libraries in C that the tests load, as it does for the release; where mingw-w64 is
 found, what that makes of the sources passes the selftest.  What follows on the command line goes to pytest.  Without
@@ -110,11 +110,12 @@ def build_wheel(folder: Path, toolchain: Path) -> Path:
 
 
 def install_requirements(version: str, site: Path) -> None:
-    """Install what the tests need into a folder."""
+    """Install what the tests need into a folder, without what asks wine's wmic, which hangs now and then."""
     require(
         *("uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python-version", version, "--target", site),
         *("--python-platform", "x86_64-pc-windows-msvc", "--group", f"{ROOT / 'pyproject.toml'}:test"),
     )
+    shutil.rmtree(site / "cpuinfo")
 
 
 def unpack(wheel: Path, site: Path) -> Path:
@@ -205,13 +206,14 @@ def main() -> int:
     """Test on one version and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("version", nargs="?", default="3.13", help="of Python: " + ", ".join(INTERPRETERS))
-    parser.add_argument("--fetch", action="store_true", help="install wine and mingw-w64 first, by apt-get")
+    parser.add_argument("--fetch", action="store_true", help="install wine and mingw-w64, by apt-get, and run nothing")
     options, arguments = parser.parse_known_args()
     version = options.version.replace("win3", "3.") if options.version.startswith("win") else options.version
     if version not in INTERPRETERS:
         parser.error(f"Python {version} is none of {', '.join(INTERPRETERS)}")
     if options.fetch:
         fetch_tools()
+        return 0
     if missing := missing_tools():
         print(f"skipped: {', '.join(missing)} not found; check_windows.py --fetch installs wine")
         return 0
