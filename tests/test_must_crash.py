@@ -265,6 +265,9 @@ def test_an_interrupt_ends_the_child_too(pytester: pytest.Pytester) -> None:
         import os, signal, threading
         import pytest
 
+        # A shell starts what runs in the background with interrupts ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
         @pytest.mark.must_crash("SIGSEGV")
         def test_waits():
             with open("child", "w") as file:
