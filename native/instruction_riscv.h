@@ -9,7 +9,8 @@
 
 enum { AXP_INSTRUCTION_BYTES = 2 }; /* at least: there are compressed ones */
 
-/* Of 16 bits: in the second group, what is an access at all is so in the others too. */
+/* Of 16 bits.  Where both groups that access memory have an access, it is of the same kind in both; bytes and
+ * halves are accessed in the first alone. */
 static inline uint32_t axp_access_of_compressed(uint32_t code)
 {
     enum { BYTES_AND_HALVES = 4, STORES_THEM = 1 << 11 };

@@ -14,7 +14,7 @@ from helpers_batch import GOOD_PAGES, GOOD_SIZE
 from helpers_compiled import compile_library
 from helpers_memory import good_memory, pattern, poke, require
 from helpers_platform import NOT_HERE, PAGER
-from helpers_python import NO_CALLS
+from helpers_python import IS_PYPY, NO_CALLS
 from helpers_space import PAGED, Disk, spaced
 
 from axptr_native import AddrSpace
@@ -48,7 +48,7 @@ def pytest_runtest_call() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if sys.implementation.name != "pypy" or error.errno != errno.ENOTSUP or NO_CALLS not in str(error):
+        if not IS_PYPY or error.errno != errno.ENOTSUP or NO_CALLS not in str(error):
             raise
         pytest.skip(NO_CALLS)
 
