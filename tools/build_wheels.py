@@ -18,7 +18,6 @@ import platform
 import shutil
 import sys
 import tarfile
-import tempfile
 import time
 import venv
 import zipfile
@@ -26,9 +25,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from building import NO_COMPILER, ROOT, run, tools_without, try_to_run
 from check_targets import run_against
-from check_windows import missing_tools, run_suite
+from check_windows import run_suite
+from programs import (
+    NO_COMPILER,
+    ROOT,
+    SUITE_HANG,
+    CheckError,
+    SkipError,
+    check_in_scratch,
+    last_line,
+    output_of,
+    run,
+    tools_without,
+)
 from zig import TARGETS, Target, find_zig, write_toolchain
 
 Builder = Callable[[Path, str, Path, Mapping[str, str]], Path]
@@ -37,17 +47,16 @@ Builder = Callable[[Path, str, Path, Mapping[str, str]], Path]
 
 def epoch() -> str:
     """Return the time that every file of the release bears: the last commit's, or the sources' own in an sdist."""
-    status, output = try_to_run("git", "log", "-1", "--format=%ct")
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    return given or (output.strip() if status == 0 else str(int((ROOT / "pyproject.toml").stat().st_mtime)))
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return given
+    done = run(["git", "log", "-1", "--format=%ct"])
+    return done.output.strip() if done.returncode == 0 else str(int((ROOT / "pyproject.toml").stat().st_mtime))
 
 
 def build(what: str, source: Path, folder: Path, environment: Mapping[str, str], *options: str) -> Path:
     """Build an sdist or a wheel and return it."""
-    run(
-        *(sys.executable, "-m", "build", f"--{what}", "--no-isolation", "--outdir", folder, *options, source),
-        environment=environment,
-    )
+    command = (sys.executable, "-m", "build", f"--{what}", "--no-isolation", "--outdir", folder)
+    output_of([*command, *options, source], environment=environment)
     (built,) = folder.glob("*.tar.gz" if what == "sdist" else "*.whl")
     return built
 
@@ -69,16 +78,17 @@ def build_by_zig(source: Path, name: str, folder: Path, environment: Mapping[str
     )
     is_for_glibc = target.tag.startswith("manylinux")
     tag = f"linux_{target.processor}" if is_for_glibc else target.tag
-    run(sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, wheel, environment=environment)
+    retag = (sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag)
+    output_of([*retag, wheel], environment=environment)
     (wheel,) = wheel.parent.glob("*.whl")
     if is_for_glibc:
         repaired = folder / "repaired"
-        auditwheel = (sys.executable, "-m", "auditwheel")
         # By name it takes a platform of this machine's processor only.
-        run(*auditwheel, "repair", "--plat", "auto", "--wheel-dir", repaired, wheel, environment=environment)
+        repair = (sys.executable, "-m", "auditwheel", "repair", "--plat", "auto", "--wheel-dir", repaired)
+        output_of([*repair, wheel], environment=environment)
         (wheel,) = repaired.glob("*.whl")
         if target.tag not in wheel.name:
-            sys.exit(f"{wheel.name} should have been {target.tag}")
+            raise CheckError(f"{wheel.name} should have been {target.tag}")
     elif target.system == "Linux":
         check_needs_musl_alone(wheel)
     return wheel
@@ -92,11 +102,11 @@ def check_needs_musl_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive, archive.open("axptr_native/libaxptr_native.so") as file:
         dynamic = ELFFile(io.BytesIO(file.read())).get_section_by_name(".dynamic")
     if not isinstance(dynamic, DynamicSection):
-        sys.exit(f"{wheel.name} has a library that is not dynamic")
+        raise CheckError(f"{wheel.name} has a library that is not dynamic")
     tags: Any = dynamic.iter_tags("DT_NEEDED")
     needed = {tag.needed for tag in tags}
     if needed != {"libc.so"}:
-        sys.exit(f"{wheel.name} needs {needed}, where musl has libc.so alone")
+        raise CheckError(f"{wheel.name} needs {needed}, where musl has libc.so alone")
 
 
 BUILDERS: dict[str, Builder] = {name: build_by_zig for name, target in TARGETS.items() if target.tag}
@@ -123,9 +133,9 @@ def check_reproduced(first: Sequence[Path], second: Sequence[Path]) -> None:
     """Make sure that two builds came to the same bytes."""
     for one, other in zip(first, second, strict=True):
         if one.name != other.name:
-            sys.exit(f"{one.name} was {other.name} when it was built again")
+            raise CheckError(f"{one.name} was {other.name} when it was built again")
         if one.read_bytes() != other.read_bytes():
-            sys.exit(f"{one.name} has other bytes when it is built again: {', '.join(differing(one, other))}")
+            raise CheckError(f"{one.name} has other bytes when it is built again: {', '.join(differing(one, other))}")
         print(f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}: the same twice", flush=True)
 
 
@@ -148,12 +158,12 @@ def check_contents(release: Sequence[Path]) -> None:
     """Let the usual tools judge the release."""
     wheels = [path for path in release if path.suffix == ".whl"]
     # W009: beside the package there is the module of the pytest plugin.
-    print(run(sys.executable, "-m", "check_wheel_contents", "--ignore", "W009", *wheels).strip())
-    run(sys.executable, "-m", "twine", "check", "--strict", *release)
+    print(output_of([sys.executable, "-m", "check_wheel_contents", "--ignore", "W009", *wheels]).strip())
+    output_of([sys.executable, "-m", "twine", "check", "--strict", *release])
     print(f"twine: {len(release)} files PASSED")
     for wheel in wheels:
         if "manylinux" in wheel.name:
-            said = " ".join(run(sys.executable, "-m", "auditwheel", "show", wheel).split())
+            said = " ".join(output_of([sys.executable, "-m", "auditwheel", "show", wheel]).split())
             print(said.partition("The wheel references")[0].strip(), flush=True)
 
 
@@ -163,24 +173,16 @@ def check_here(wheel: Path, folder: Path, arguments: Sequence[str]) -> None:
     target = folder / "venv"
     venv.create(target, with_pip=False)
     python = target / "bin" / "python"
-    environment["PATH"] = f"{target / 'bin'}{os.pathsep}{environment['PATH']}"
-    for name in ("CC", "PYTHONPATH"):
-        environment.pop(name, None)
+    environment |= {"CC": "", "PATH": f"{target / 'bin'}{os.pathsep}{environment['PATH']}", "PYTHONPATH": ""}
     # The group's names are read by this interpreter's pip: the one that comes with an older Python cannot.
     group = f"{ROOT / 'pyproject.toml'}:test"
-    run(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "--only-binary", "axptr-native", wheel),
-        *("--group", group),
-        environment=environment,
-        folder=folder,
-    )
-    print(run(python, "-m", "axptr_native", "selftest", environment=environment, folder=folder).splitlines()[-1])
-    output = run(
-        *(python, "-m", "pytest", "-n", "auto", "-p", "no:cacheprovider", *arguments),
-        environment=environment,
-    )
-    skipped = [line for line in output.splitlines() if line.startswith("SKIPPED")]
-    print("\n".join([*skipped, f"{wheel.name}: {output.splitlines()[-1].strip('= ')}"]), flush=True)
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--only-binary", "axptr-native")
+    output_of([*pip, wheel, "--group", group], environment=environment, cwd=folder)
+    print(last_line(output_of([python, "-m", "axptr_native", "selftest"], environment=environment, cwd=folder)))
+    pytest = (python, "-m", "pytest", "-n", "auto", "-p", "no:cacheprovider")
+    said = output_of([*pytest, *arguments], environment=environment, timeout=SUITE_HANG)
+    skipped = [line for line in said.splitlines() if line.startswith("SKIPPED")]
+    print("\n".join([*skipped, f"{wheel.name}: {last_line(said)}"]), flush=True)
 
 
 def check_by_program(wheel: Path, target: Target, folder: Path) -> None:
@@ -190,12 +192,40 @@ def check_by_program(wheel: Path, target: Target, folder: Path) -> None:
     print(f"{wheel.name}: {run_against(library, target, folder)}", flush=True)
 
 
-def check_on_windows(wheel: Path, arguments: Sequence[str]) -> None:
+def check_on_windows(wheel: Path, folder: Path, arguments: Sequence[str]) -> None:
     """Install a wheel for Windows beside Windows' own Python and run the tests on it under wine."""
-    if missing := missing_tools():
-        print(f"{wheel.name}: not run: {', '.join(missing)} not found", flush=True)
-    elif run_suite("3.13", arguments, wheel) != 0:
-        sys.exit(f"{wheel.name}: failed")
+    try:
+        if run_suite("3.13", arguments, folder, wheel) != 0:
+            raise CheckError(f"{wheel.name}: FAILED")
+    except SkipError as reason:
+        print(f"{wheel.name}: not run: {reason}", flush=True)
+
+
+def check_release(names: Sequence[str], outdir: Path | None, arguments: Sequence[str], folder: Path) -> int:
+    """Build and check everything, and return the exit status."""
+    if find_zig() is None:
+        raise SkipError("ziglang is not installed, which compiles for the platforms")
+    # Dates before 1980 do not fit into a wheel.
+    environment = {"SOURCE_DATE_EPOCH": str(max(int(epoch()), 315532800))}
+    release = build_release(ROOT, names, folder / "once", environment)
+    sdist = next(path for path in release if path.suffix == ".gz").name.removesuffix(".tar.gz")
+    source = folder / "once" / sdist
+    again = folder / "again" / "in-a-folder-with-a-longer-name"
+    shutil.copytree(source, again / "sources", copy_function=shutil.copyfile)  # with times of now
+    check_reproduced(release, build_release(again / "sources", names, again, environment))
+    check_contents(release)
+    for wheel in release:
+        if f"manylinux_2_17_{platform.machine()}" in wheel.name and sys.platform == "linux":
+            check_here(wheel, folder, arguments)
+        if f"musllinux_1_2_{platform.machine()}" in wheel.name and sys.platform == "linux":
+            check_by_program(wheel, TARGETS[f"musllinux-{platform.machine()}"], folder)
+        if "win_amd64" in wheel.name:
+            check_on_windows(wheel, folder, arguments)
+    if outdir is not None:
+        outdir.mkdir(parents=True, exist_ok=True)
+        for path in release:
+            shutil.copy(path, outdir)
+    return 0
 
 
 def main() -> int:
@@ -204,33 +234,7 @@ def main() -> int:
     parser.add_argument("--outdir", type=Path, help="keep the release there")
     parser.add_argument("--platforms", nargs="+", choices=BUILDERS, default=list(BUILDERS), metavar="NAME")
     options, arguments = parser.parse_known_args()
-    if find_zig() is None:
-        print("skipped: ziglang is not installed, which compiles for the platforms")
-        return 0
-
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch).resolve()
-        # Dates before 1980 do not fit into a wheel.
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": str(max(int(epoch()), 315532800))}
-        release = build_release(ROOT, options.platforms, folder / "once", environment)
-        sdist = next(path for path in release if path.suffix == ".gz").name.removesuffix(".tar.gz")
-        source = folder / "once" / sdist
-        again = folder / "again" / "in-a-folder-with-a-longer-name"
-        shutil.copytree(source, again / "sources", copy_function=shutil.copyfile)  # with times of now
-        check_reproduced(release, build_release(again / "sources", options.platforms, again, environment))
-        check_contents(release)
-        for wheel in release:
-            if f"manylinux_2_17_{platform.machine()}" in wheel.name and sys.platform == "linux":
-                check_here(wheel, folder, arguments)
-            if f"musllinux_1_2_{platform.machine()}" in wheel.name and sys.platform == "linux":
-                check_by_program(wheel, TARGETS[f"musllinux-{platform.machine()}"], folder)
-            if "win_amd64" in wheel.name:
-                check_on_windows(wheel, arguments)
-        if options.outdir is not None:
-            options.outdir.mkdir(parents=True, exist_ok=True)
-            for path in release:
-                shutil.copy(path, options.outdir)
-    return 0
+    return check_in_scratch(lambda folder: check_release(options.platforms, options.outdir, arguments, folder))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from building import ROOT, run, try_to_run
+from programs import ROOT, CheckError, SkipError, check_in_scratch, last_line, output_of, run
 from zig import TARGETS, Target, find_zig, write_toolchain
 
 PROGRAM = ROOT / "tests" / "native_program" / "faults.c"
@@ -32,17 +31,16 @@ def build_library(zig: Path, target: Target, folder: Path) -> Path:
     """Build the library as the package does, with every warning an error."""
     built = folder / "library"
     ninja = shutil.which("ninja", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    run(
-        *("cmake", "-S", ROOT, "-B", built, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"),
-        *(f"-DCMAKE_TOOLCHAIN_FILE={write_toolchain(zig, target, folder)}", "-DAXPTR_WERROR=ON"),
-    )
-    run("cmake", "--build", built)
+    toolchain = write_toolchain(zig, target, folder)
+    configure = ("cmake", "-S", ROOT, "-B", built, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}")
+    output_of([*configure, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DAXPTR_WERROR=ON"])
+    output_of(["cmake", "--build", built])
     return next(path for path in built.iterdir() if path.name.startswith("libaxptr_native."))
 
 
-def link(zig: Path, target: Target, program: Path, *inputs: object) -> Path:
+def link(zig: Path, target: Target, program: Path, *inputs: str | Path) -> Path:
     """Compile and link the program."""
-    run(zig, "cc", *flags_of(target), f"-I{ROOT / 'native'}", PROGRAM, *inputs, "-o", program)
+    output_of([zig, "cc", *flags_of(target), f"-I{ROOT / 'native'}", PROGRAM, *inputs, "-o", program])
     return program
 
 
@@ -53,10 +51,10 @@ def find_loader(machine: str, folder: Path) -> Path | None:
         return Path("/lib", name)
     if machine != platform.machine() or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         return None
-    if try_to_run("apt-get", "download", "-qq", "musl", folder=folder)[0] != 0:
+    if run(["apt-get", "download", "-qq", "musl"], cwd=folder).returncode != 0:
         return None
     for package in folder.glob("musl_*.deb"):
-        run("dpkg-deb", "-x", package, folder / "musl")
+        output_of(["dpkg-deb", "-x", package, folder / "musl"])
     return next((folder / "musl").glob("lib/*-linux-musl/libc.so"), None)
 
 
@@ -68,27 +66,14 @@ def runner_for(target: Target) -> list[str] | None:
     return None if emulator is None else [emulator]
 
 
-def outcome(*command: object) -> str:
-    """Run the program and return its last line; end if a check failed."""
-    try:
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
-    except subprocess.TimeoutExpired:
-        sys.exit(f"{command}: no end after 600 s")
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout.splitlines()[-1]
-
-
 def run_against(library: Path, target: Target, folder: Path) -> str:
     """Link the program to a shared library for musl and run it by musl's loader; return what came of it."""
     zig = find_zig()
     loader = find_loader(target.processor, folder)
     if zig is None or loader is None:
         return f"not run: {'ziglang' if zig is None else 'the loader of musl'} not found"
-    return outcome(
-        *(loader, "--library-path", library.parent),
-        link(zig, target, folder / "dynamic", library, f"-Wl,-rpath,{library.parent}"),
-    )
+    program = link(zig, target, folder / "dynamic", library, f"-Wl,-rpath,{library.parent}")
+    return last_line(output_of([loader, "--library-path", library.parent, program]))
 
 
 def check(zig: Path, name: str, folder: Path) -> None:
@@ -106,26 +91,26 @@ def check(zig: Path, name: str, folder: Path) -> None:
         return
     sources = sorted(path for path in (ROOT / "native").glob("*.c") if "windows" not in path.name)
     static = link(zig, target, folder / "static", "-static", *sources)
-    print(f"{name}, static: {outcome(*runner, static)}", flush=True)
+    print(f"{name}, static: {last_line(output_of([*runner, static]))}", flush=True)
     if not runner:
         print(f"{name}, dynamic: {run_against(library, target, folder)}", flush=True)
 
 
-def main() -> int:
-    """Check the platforms asked for and return the exit status."""
+def check_all(prefixes: Sequence[str], scratch: Path) -> int:
+    """Check the platforms whose names begin so and return the exit status."""
     zig = find_zig()
     missing = [name for name in ("cmake", "ninja") if importlib.util.find_spec(name) is None and not shutil.which(name)]
     if zig is None or missing:
-        print(f"skipped: {', '.join(missing) or 'ziglang'} not found")
-        return 0
-    names = [name for name in TARGETS if name.startswith(tuple(sys.argv[1:]))]
+        raise SkipError(f"{', '.join(missing) or 'ziglang'} not found")
+    names = [name for name in TARGETS if name.startswith(tuple(prefixes))]
     if not names:
-        sys.exit(f"none of {', '.join(TARGETS)} begins with {sys.argv[1:]}")
+        raise CheckError(f"none of {', '.join(TARGETS)} begins with {prefixes}")
     for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            check(zig, name, Path(folder).resolve())
+        folder = scratch / name
+        folder.mkdir()
+        check(zig, name, folder)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_in_scratch(lambda scratch: check_all(sys.argv[1:], scratch)))

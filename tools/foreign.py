@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tomllib
-from debian_packages import CACHE, making, own_architecture, require, run, unpack
+from debian_packages import CACHE, making, output_or_skip, own_architecture, require, unpack
 from programs import ROOT, SkipError
 
 HOME = CACHE / "foreign"
@@ -166,7 +166,7 @@ def install_tests(packages: Path) -> None:
     if installed.exists() and installed.read_text().splitlines() == needed:
         return
     options = ["--python-version", PYTHON, "--only-binary=:all:", "--platform", "any", "--target", str(packages)]
-    run([*PIP, "--upgrade", *options, *needed], "pip cannot install what the tests need")
+    output_or_skip([*PIP, "--upgrade", *options, *needed], "pip cannot install what the tests need")
     installed.write_text("\n".join(needed))
 
 
@@ -188,7 +188,7 @@ def test(name: str, arguments: Sequence[str]) -> int:
             "commands": COMMANDS.format(machine=kind.machine, compiler=kind.compiler),
         }
         own = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]
-        run([*own, "true"], "namespaces are not to be had")
+        output_or_skip([*own, "true"], "namespaces are not to be had")
         return subprocess.run(
             [*own, "sh", "-c", INSIDE, "sh", *arguments], env=os.environ | variables, check=False
         ).returncode

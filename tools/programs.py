@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Programs: run to their end, and C programs built against the library.  What the checks beside it share."""
+"""Programs: run to their end, found, kept from being found, and built against the library.  The checks share it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HANG, SUITE_HANG = 600, 3600
 """Seconds, after which a program or the whole test-suite is taken to hang."""
+
+NO_CMAKE = r"(cmake|ninja|ctest|cpack)"
+NO_COMPILER = NO_CMAKE + r"|.*\b(cc|gcc|clang|c89|c99|tcc)\b"
+"""Patterns for programs, as :func:`tools_without` takes them."""
 
 
 class CheckError(Exception):
@@ -55,7 +61,15 @@ def run(
     stdin: str = "",
     timeout: float = HANG,
 ) -> Outcome:
-    """Run a program to its end, or until it hangs, and end what it has left behind."""
+    """Run a program to its end, or until it hangs, and end what it has left behind.
+
+    Args:
+        command: The program and its arguments.
+        environment: Variables that it has besides this process's own; an empty one is as good as none.
+        cwd: The folder that it runs in.
+        stdin: What it reads.
+        timeout: Seconds, after which it hangs.
+    """
     with tempfile.TemporaryFile("w+", errors="replace") as said:  # a pipe would wait for whoever else holds its end
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -90,9 +104,35 @@ def demand(name: str, outcome: Outcome) -> str:
     return outcome.output
 
 
+def output_of(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    timeout: float = HANG,
+) -> str:
+    """Run a program as :func:`run` does and return what it said, which had to end well.
+
+    Raises:
+        CheckError: It did not; what it said has been printed.
+    """
+    return demand(shlex.join(map(str, command)), run(command, environment=environment, cwd=cwd, timeout=timeout))
+
+
 def last_line(text: str) -> str:
     """Return a tool's last word."""
     return next((line.strip("= ") for line in reversed(text.splitlines()) if line.strip()), "no output")
+
+
+def tools_without(pattern: str, folder: Path) -> dict[str, str]:
+    """Return variables with the system's tools but those that match from their beginning; it makes the folder."""
+    folder.mkdir()
+    for entry in os.environ["PATH"].split(os.pathsep):
+        for program in Path(entry).glob("*") if Path(entry).is_dir() else ():
+            link = folder / program.name
+            if not re.match(pattern, program.name) and not link.is_symlink():
+                link.symlink_to(program)
+    return {"PATH": str(folder)}
 
 
 def require_usable(compiler: str, flags: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from debian_packages import CACHE, making, own_architecture, require, run, unpack, unpack_sources
+from debian_packages import CACHE, making, output_or_skip, own_architecture, require, unpack, unpack_sources
 from programs import SkipError, require_usable
 
 HOME = CACHE / "pythons"
@@ -61,7 +61,7 @@ def patch(program: Path, made: Path, home: Path) -> None:
     interpreter = ("--set-interpreter", home / loader.relative_to(made))
     patchelf = (loader, "--library-path", libraries, made / "usr" / "bin" / "patchelf")
     for change in (path, interpreter):  # patchelf 0.18 breaks a program by both at once, or the other way round
-        run([*patchelf, *change, program], f"{program.name} cannot be patched")
+        output_or_skip([*patchelf, *change, program], f"{program.name} cannot be patched")
 
 
 def free_threaded(version: str, suite: str) -> Recipe:
@@ -87,12 +87,12 @@ def build(package: str, suite: str, program: str, home: Path, folder: Path) -> N
     unpack_sources(package, suite, sources)
     failed = f"{program} cannot be built"
     options = ("--disable-gil", "--disable-test-modules", "--without-ensurepip", f"--prefix={home}")
-    run([sources / "configure", "-q", *options], failed, environment={"CC": COMPILER}, cwd=sources)
-    run(["make", f"-j{os.cpu_count()}"], failed, cwd=sources)
-    run(["make", "install", f"DESTDIR={installed}"], failed, cwd=sources)
+    output_or_skip([sources / "configure", "-q", *options], failed, environment={"CC": COMPILER}, cwd=sources)
+    output_or_skip(["make", f"-j{os.cpu_count()}"], failed, cwd=sources)
+    output_or_skip(["make", "install", f"DESTDIR={installed}"], failed, cwd=sources)
     made = installed / home.relative_to("/")
     needed = "install the headers of libffi, OpenSSL and zlib (apt install libffi-dev libssl-dev zlib1g-dev)"
-    run([made / "bin" / program, "-c", MODULES], needed)
+    output_or_skip([made / "bin" / program, "-c", MODULES], needed)
     made.rename(home)
 
 
@@ -127,7 +127,7 @@ def find(name: str) -> Path:
 def is_usable(program: Path) -> bool:
     """Return whether a Python starts, and the package runs on its version."""
     try:
-        run([program, "-c", f"import sys; sys.exit(sys.version_info < {OLDEST})"], "too old")
+        output_or_skip([program, "-c", f"import sys; sys.exit(sys.version_info < {OLDEST})"], "too old")
     except SkipError:
         return False
     return True
