@@ -5,7 +5,8 @@
 
 zig compiles for the platforms of ``zig.py``; what needs another tool adds a builder to ``BUILDERS``.  Everything is
 built twice, from two folders, and must come to the same bytes.  The wheel for this machine is installed where there is
-no compiler, and the tests run on it; that for musl, by a program in C; that for Windows, by the tests under wine.
+no compiler, and the tests run on it; on that for another processor, under qemu; on that for Windows, under wine; those
+for musl are put to the test by a program in C.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import check_windows
+import foreign
 from check_targets import run_against
-from check_windows import run_suite
+from debian_packages import ARCHITECTURES
 from programs import (
     NO_COMPILER,
     ROOT,
@@ -179,7 +182,7 @@ def check_here(wheel: Path, folder: Path, arguments: Sequence[str]) -> None:
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--only-binary", "axptr-native")
     output_of([*pip, wheel, "--group", group], environment=environment, cwd=folder)
     print(last_line(output_of([python, "-m", "axptr_native", "selftest"], environment=environment, cwd=folder)))
-    pytest = (python, "-m", "pytest", "-n", "auto", "-p", "no:cacheprovider")
+    pytest = (python, "-m", "pytest", "-p", "no:cacheprovider")
     said = output_of([*pytest, *arguments], environment=environment, timeout=SUITE_HANG)
     skipped = [line for line in said.splitlines() if line.startswith("SKIPPED")]
     print("\n".join([*skipped, f"{wheel.name}: {last_line(said)}"]), flush=True)
@@ -187,18 +190,32 @@ def check_here(wheel: Path, folder: Path, arguments: Sequence[str]) -> None:
 
 def check_by_program(wheel: Path, target: Target, folder: Path) -> None:
     """Run the program that catches faults in C against the library of a wheel for musl."""
+    extracted = folder / target.tag
     with zipfile.ZipFile(wheel) as archive:
-        library = Path(archive.extract("axptr_native/libaxptr_native.so", folder))
-    print(f"{wheel.name}: {run_against(library, target, folder)}", flush=True)
+        library = Path(archive.extract("axptr_native/libaxptr_native.so", extracted))
+    print(f"{wheel.name}: {run_against(library, target, extracted)}", flush=True)
 
 
-def check_on_windows(wheel: Path, folder: Path, arguments: Sequence[str]) -> None:
-    """Install a wheel for Windows beside Windows' own Python and run the tests on it under wine."""
+def check_wheel(wheel: Path, target: Target, arguments: Sequence[str], folder: Path) -> None:
+    """Put a wheel to the test, where its platform or something like it is to be had."""
+    status = 0
     try:
-        if run_suite("3.13", arguments, folder, wheel) != 0:
-            raise CheckError(f"{wheel.name}: FAILED")
+        if "musl" in target.triple:
+            check_by_program(wheel, target, folder)
+        elif (target.system, target.processor) == (platform.system(), platform.machine()):
+            check_here(wheel, folder, arguments)
+        elif target.system == "Windows":
+            status = check_windows.run_suite("3.13", arguments, folder, wheel)
+        elif target.system == "Linux":
+            site = folder / target.tag
+            site.mkdir()
+            status = foreign.run_suite(ARCHITECTURES[target.processor], arguments, site, wheel)
+        else:
+            raise SkipError(f"nothing here runs programs of {target.system}")
     except SkipError as reason:
         print(f"{wheel.name}: not run: {reason}", flush=True)
+    if status != 0:
+        raise CheckError(f"{wheel.name}: FAILED")
 
 
 def check_release(names: Sequence[str], outdir: Path | None, arguments: Sequence[str], folder: Path) -> int:
@@ -214,13 +231,9 @@ def check_release(names: Sequence[str], outdir: Path | None, arguments: Sequence
     shutil.copytree(source, again / "sources", copy_function=shutil.copyfile)  # with times of now
     check_reproduced(release, build_release(again / "sources", names, again, environment))
     check_contents(release)
-    for wheel in release:
-        if f"manylinux_2_17_{platform.machine()}" in wheel.name and sys.platform == "linux":
-            check_here(wheel, folder, arguments)
-        if f"musllinux_1_2_{platform.machine()}" in wheel.name and sys.platform == "linux":
-            check_by_program(wheel, TARGETS[f"musllinux-{platform.machine()}"], folder)
-        if "win_amd64" in wheel.name:
-            check_on_windows(wheel, folder, arguments)
+    for target in map(TARGETS.__getitem__, names):
+        (wheel,) = (path for path in release if target.tag in path.name)
+        check_wheel(wheel, target, arguments, folder)
     if outdir is not None:
         outdir.mkdir(parents=True, exist_ok=True)
         for path in release:
@@ -234,6 +247,7 @@ def main() -> int:
     parser.add_argument("--outdir", type=Path, help="keep the release there")
     parser.add_argument("--platforms", nargs="+", choices=BUILDERS, default=list(BUILDERS), metavar="NAME")
     options, arguments = parser.parse_known_args()
+    arguments = arguments or ["-n", "auto"]
     return check_in_scratch(lambda folder: check_release(options.platforms, options.outdir, arguments, folder))
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Compile the C library for systems that have no Python here, and link a program that catches faults with it.
 
-``check_targets.py PREFIX ...``: the platforms of ``zig.py`` that begin so.  Where this machine can run the program it
-does: on musl itself, linked statically, and dynamically where musl's loader is found; for another processor where
-qemu's user emulation is found.
+``check_targets.py PREFIX ...``: the platforms of ``zig.py`` that begin so.  For musl the program is run as well, linked
+statically and, by musl's own loader, dynamically; by qemu where the processor is another.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from programs import ROOT, CheckError, SkipError, check_in_scratch, last_line, output_of, run
+from debian_packages import ARCHITECTURES, SUITE, making, own_architecture, unpack
+from emulator import emulator
+from programs import ROOT, CheckError, SkipError, check_in_scratch, last_line, output_of
 from zig import TARGETS, Target, find_zig, write_toolchain
 
 PROGRAM = ROOT / "tests" / "native_program" / "faults.c"
@@ -44,36 +45,38 @@ def link(zig: Path, target: Target, program: Path, *inputs: str | Path) -> Path:
     return program
 
 
-def find_loader(machine: str, folder: Path) -> Path | None:
-    """Return musl's loader: the system's, or that of a Debian package that is unpacked into the folder."""
-    name = f"ld-musl-{machine}.so.1"
-    if Path("/lib", name).exists():
-        return Path("/lib", name)
-    if machine != platform.machine() or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        return None
-    if run(["apt-get", "download", "-qq", "musl"], cwd=folder).returncode != 0:
-        return None
-    for package in folder.glob("musl_*.deb"):
-        output_of(["dpkg-deb", "-x", package, folder / "musl"])
-    return next((folder / "musl").glob("lib/*-linux-musl/libc.so"), None)
+def runner_of(target: Target) -> list[Path]:
+    """Return what runs a program of this processor here, which may be nothing.
+
+    Raises:
+        SkipError: It is not to be had.
+    """
+    return [] if target.processor == platform.machine() else [emulator(target.processor)]
 
 
-def runner_for(target: Target) -> list[str] | None:
-    """Return what runs a program of this processor here, or None."""
-    if target.processor == platform.machine():
-        return []
-    emulator = shutil.which(f"qemu-{target.processor}") or shutil.which(f"qemu-{target.processor}-static")
-    return None if emulator is None else [emulator]
+def loader_of(target: Target, folder: Path) -> Path:
+    """Return musl's loader, of a Debian package that is unpacked into the folder.
+
+    Raises:
+        SkipError: It is not to be had.
+    """
+    architecture = ARCHITECTURES[target.processor]
+    with making(folder / "musl") as made:
+        unpack([f"musl:{architecture}"], SUITE, list(dict.fromkeys((own_architecture(), architecture))), made)
+    return next((folder / "musl").glob("usr/lib/*-linux-musl/libc.so"))
 
 
 def run_against(library: Path, target: Target, folder: Path) -> str:
     """Link the program to a shared library for musl and run it by musl's loader; return what came of it."""
     zig = find_zig()
-    loader = find_loader(target.processor, folder)
-    if zig is None or loader is None:
-        return f"not run: {'ziglang' if zig is None else 'the loader of musl'} not found"
+    if zig is None:
+        raise AssertionError("looked up before")
     program = link(zig, target, folder / "dynamic", library, f"-Wl,-rpath,{library.parent}")
-    return last_line(output_of([loader, "--library-path", library.parent, program]))
+    try:
+        runner, loader = runner_of(target), loader_of(target, folder)
+    except SkipError as reason:
+        return f"not run: {reason}"
+    return last_line(output_of([*runner, loader, "--library-path", library.parent, program]))
 
 
 def check(zig: Path, name: str, folder: Path) -> None:
@@ -85,15 +88,13 @@ def check(zig: Path, name: str, folder: Path) -> None:
     if "musl" not in target.triple:
         print(f"{name}: not run: nothing here runs programs of {target.system}", flush=True)
         return
-    runner = runner_for(target)
-    if runner is None:
-        print(f"{name}: not run: qemu-{target.processor} not found", flush=True)
-        return
     sources = sorted(path for path in (ROOT / "native").glob("*.c") if "windows" not in path.name)
     static = link(zig, target, folder / "static", "-static", *sources)
-    print(f"{name}, static: {last_line(output_of([*runner, static]))}", flush=True)
-    if not runner:
-        print(f"{name}, dynamic: {run_against(library, target, folder)}", flush=True)
+    try:
+        print(f"{name}, static: {last_line(output_of([*runner_of(target), static]))}", flush=True)
+    except SkipError as reason:
+        print(f"{name}, static: not run: {reason}", flush=True)
+    print(f"{name}, dynamic: {run_against(library, target, folder)}", flush=True)
 
 
 def check_all(prefixes: Sequence[str], scratch: Path) -> int:

@@ -19,6 +19,12 @@ from programs import ROOT, SUITE_HANG, SkipError, last_line, run
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "axptr-native"
 """Where what was fetched is kept."""
 
+SUITE = "trixie"
+"""The release that has a Python for every processor, and qemu."""
+
+ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
+"""What Debian calls the processors of the release's wheels."""
+
 
 def output_or_skip(
     command: Sequence[str | Path],

@@ -16,22 +16,19 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tomllib
-from debian_packages import CACHE, making, output_or_skip, own_architecture, require, unpack
-from programs import ROOT, SkipError
+from debian_packages import CACHE, SUITE, making, output_or_skip, own_architecture, require, unpack
+from emulator import emulator
+from programs import ROOT, check_in_scratch, output_of
 
 HOME = CACHE / "foreign"
 
-SUITE = "trixie"
-"""The release of Debian that has all of them."""
-
 PYTHON = "3.13"
-"""What that release has."""
+"""What :data:`SUITE` has."""
 
 FOREIGN = ("libc-bin", "python3", "python3-numpy")
 NATIVE = ("cmake", "coreutils", "dash", "ninja-build", "procps", "python3-hypothesis")
@@ -89,12 +86,15 @@ exec chroot "$root" /usr/bin/env -i HOME=/tmp LANG=C.UTF-8 PATH=/usr/bin PYTHONP
     ${rule:+AXPTR_EMULATED=qemu} ${model:+QEMU_CPU="$model"} QEMU_GUEST_BASE=0 sh -euc "$commands" sh "$@"
 """
 
-COMMANDS = """
+BUILD = """
 cmake -S /project -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXPTR_WERROR=ON \\
     -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR={machine} -DCMAKE_C_COMPILER={compiler}-gcc > /tmp/cmake.log \\
     || {{ cat /tmp/cmake.log; exit 1; }}
 cmake --build /tmp/build
 cmake --install /tmp/build --prefix /site > /dev/null
+"""
+
+TEST = """
 cd /project
 test -e /etc/ld.so.cache || /usr/sbin/ldconfig
 python3 -c 'import platform; print(platform.python_version(), platform.machine(), *platform.libc_ver())'
@@ -102,16 +102,6 @@ status=0  # the shell goes on, as the first process of its namespace, to see orp
 python3 -m pytest -p no:cacheprovider "$@" || status=$?
 exit $status
 """
-
-
-def emulator(kind: Processor) -> Path:
-    """Return qemu for a processor: it is linked statically, so that it runs beside any root."""
-    home = HOME / "qemu"
-    if not home.exists():
-        print("fetching qemu ...", flush=True)
-        with making(home) as made:
-            unpack(["qemu-user"], SUITE, [own_architecture()], made)
-    return home / "usr" / "bin" / f"qemu-{kind.qemu}"
 
 
 def root_of(name: str, kind: Processor) -> Path:
@@ -170,28 +160,40 @@ def install_tests(packages: Path) -> None:
     installed.write_text("\n".join(needed))
 
 
-def test(name: str, arguments: Sequence[str]) -> int:
-    """Build and test, and return the exit status."""
+def run_suite(name: str, arguments: Sequence[str], site: Path, wheel: Path | None = None) -> int:
+    """Run the tests on a wheel or what the compiler there makes of the sources, and return the exit status.
+
+    Args:
+        name: The processor, by Debian's name.
+        arguments: Those of pytest.
+        site: An empty folder, for the package.
+        wheel: For that processor.
+
+    Raises:
+        SkipError: They cannot be run here.
+        CheckError: The package cannot be installed.
+    """
     kind = PROCESSORS[name]
     require(*TOOLS)
     root = root_of(name, kind)
-    rule = binfmt_rule(root / "usr" / "bin" / f"python{PYTHON}", emulator(kind)) if kind.qemu else ""
-    with tempfile.TemporaryDirectory() as site:
-        pure = ["--no-deps", "--no-build-isolation", "--config-settings=wheel.cmake=false", "--target", site]
-        subprocess.run([*PIP, *pure, str(ROOT)], check=True)
-        variables = {
-            "root": str(root),
-            "rule": rule,
-            "model": kind.model,
-            "project": str(ROOT),
-            "site": site,
-            "commands": COMMANDS.format(machine=kind.machine, compiler=kind.compiler),
-        }
-        own = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]
-        output_or_skip([*own, "true"], "namespaces are not to be had")
-        return subprocess.run(
-            [*own, "sh", "-c", INSIDE, "sh", *arguments], env=os.environ | variables, check=False
-        ).returncode
+    rule = binfmt_rule(root / "usr" / "bin" / f"python{PYTHON}", emulator(kind.qemu)) if kind.qemu else ""
+    if wheel is None:
+        pure = ("--no-deps", "--no-build-isolation", "--config-settings=wheel.cmake=false", "--target", site)
+        output_of([*PIP, *pure, ROOT])
+    else:
+        shutil.unpack_archive(wheel, site, "zip")
+    variables = {
+        "root": str(root),
+        "rule": rule,
+        "model": kind.model,
+        "project": str(ROOT),
+        "site": str(site),
+        "commands": ("" if wheel else BUILD.format(machine=kind.machine, compiler=kind.compiler)) + TEST,
+    }
+    own = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child")
+    output_or_skip([*own, "true"], "namespaces are not to be had")
+    command = [*own, "sh", "-c", INSIDE, "sh", *arguments]
+    return subprocess.run(command, env=os.environ | variables, check=False).returncode
 
 
 def main() -> int:
@@ -199,11 +201,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("processor", choices=PROCESSORS)
     options, arguments = parser.parse_known_args()
-    try:
-        return test(options.processor, arguments or ["-n", "auto"])
-    except SkipError as reason:
-        print(f"skipped: {options.processor}: {reason}")
-        return 0
+    return check_in_scratch(lambda site: run_suite(options.processor, arguments or ["-n", "auto"], site))
 
 
 if __name__ == "__main__":
