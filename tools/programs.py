@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HANG, SUITE_HANG = 600, 3600
 """Seconds, after which a program or the whole test-suite is taken to hang."""
 
+NOT_STARTED = 127
+"""What a shell says of a program that it cannot start."""
+
 NO_CMAKE = r"(cmake|ninja|ctest|cpack)"
 NO_COMPILER = NO_CMAKE + r"|.*\b(cc|gcc|clang|c89|c99|tcc)\b"
 """Patterns for programs, as :func:`tools_without` takes them."""
@@ -71,16 +74,19 @@ def run(
         timeout: Seconds, after which it hangs.
     """
     with tempfile.TemporaryFile("w+", errors="replace") as said:  # a pipe would wait for whoever else holds its end
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=cwd,
-            env=os.environ | dict(environment or {}),
-            stdin=subprocess.PIPE,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=cwd,
+                env=os.environ | dict(environment or {}),
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return Outcome(NOT_STARTED, str(error))
         try:
             process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:
