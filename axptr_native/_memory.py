@@ -73,8 +73,8 @@ def changed_protection(changes: list[Change]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as spare:
         if sum(change.size for change in changes) > PAGE_SIZE:
-            spare.callback(release_memory, _map_alone(), PAGE_SIZE)
-            release_memory(_map_alone(), PAGE_SIZE)
+            spare.callback(unmap_memory, _map_alone(), PAGE_SIZE)
+            unmap_memory(_map_alone(), PAGE_SIZE)
         tried: list[Change] = []
         try:
             for change in changes:
@@ -97,18 +97,3 @@ def _map_alone() -> int:
 def unmap_memory(start: int, size: int) -> None:
     """Give the addresses back."""
     check_status(lib.axp_unmap(start, size))
-
-
-_unreleased: list[tuple[int, int]] = []
-
-
-def release_memory(start: int, size: int) -> None:
-    """Give the addresses back, if not now then with the next ones.
-
-    The system joins reservations, and to cut one out of the middle takes a mapping more.
-    """
-    releasing = [(start, size)]
-    while _unreleased:
-        with contextlib.suppress(IndexError):  # another thread was faster
-            releasing.append(_unreleased.pop())
-    _unreleased.extend(entry for entry in releasing if lib.axp_unmap(*entry) != 0)

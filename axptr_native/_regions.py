@@ -74,6 +74,7 @@ def ending_memory(
     """
     reserved = _reserve(before + good + bad)
     start, size = reserved + before, good + bad
+    ours = before + size
     try:
         if ending is Ending.END_OF_FILE:
             with tempfile.TemporaryFile() as file:
@@ -81,11 +82,13 @@ def ending_memory(
                 map_memory(size, flags, start=start, options=MAP_FIXED | MAP_SHARED, file=file.fileno())
         elif ending is Ending.HOLE:
             _cut(reserved, before + good, bad)
+            ours -= bad  # whatever the system puts into a hole is somebody else's
         if good and ending is not Ending.END_OF_FILE:
             protect_memory(start, good, flags)
         yield Region(start, start + good, start + size)
     finally:
-        unmap_memory(reserved, before + size)
+        if ours:
+            unmap_memory(reserved, ours)
 
 
 def _cut(reserved: int, kept: int, cut: int) -> None:

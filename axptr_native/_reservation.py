@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import sys
 import threading
+from collections import deque
 from operator import index
 
 from . import _spaces
 from ._areas import AreaTable
 from ._buffer import IS_CPYTHON
-from ._memory import release_memory, reserve_memory
-from ._native import ADDRESS_MAX, install
+from ._memory import reserve_memory
+from ._native import ADDRESS_MAX, install, lib
 from .addr import PAGE_SIZE, VirtAddr, VirtAddrRange
 from .space import space_error
 
@@ -42,9 +44,49 @@ class _Addresses(int):
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not is_finalizing():  # threads that have ended where they stood may still be copying
-            base, size = divmod(self, ADDRESS_MAX + 1)
-            _spaces.remove(base)
-            release_memory(base, size)
+            _let_go_of.append(divmod(self, ADDRESS_MAX + 1))
+            _release()
+
+
+class _Thread(threading.local):
+    is_releasing = False
+
+
+_thread = _Thread()
+_let_go_of: deque[tuple[int, int]] = deque()
+"""The bases and sizes of what nobody refers to any more."""
+
+
+def _release() -> None:
+    """Give the addresses back that nobody refers to any more, those that cannot be now with the next ones.
+
+    The system joins reservations, and to cut one out of the middle takes a mapping more.
+
+    Without the GIL, whenever a function begins an interpreter lets go of what other threads have left to it.  So
+    finalizers interrupt one another, to any depth, until none has stack left; here only the outermost takes some.
+    """
+    refused: list[tuple[int, int]] = []
+    try:
+        while _let_go_of and not _thread.is_releasing:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                _release_next(refused)
+    finally:
+        _let_go_of.extend(refused)
+
+
+def _release_next(refused: list[tuple[int, int]]) -> None:
+    try:
+        _thread.is_releasing = True
+        next_one = _let_go_of.popleft()
+        try:
+            _spaces.remove(next_one[0])
+        except BaseException:  # RecursionError, say
+            refused.append(next_one)
+            raise
+        if lib.axp_unmap(*next_one) != 0:
+            refused.append(next_one)
+    finally:
+        _thread.is_releasing = False
 
 
 class Reservation:

@@ -19,7 +19,7 @@ from interleave import Batch, Unavailable
 import axptr_native
 
 HERE = Path(__file__).parent
-COMPILER = os.environ.get("CC", "cc")
+COMPILER = os.environ.get("CC") or "cc"
 
 
 def compile_calls(folder: Path) -> ctypes.CDLL | Unavailable:

@@ -13,9 +13,9 @@ import pytest
 from helpers_platform import NOT_HERE
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
-from axptr_native._memory import READ_WRITE, map_memory
+from axptr_native._memory import READ_WRITE, map_memory, unmap_memory
 from axptr_native._native import ADDRESS_MAX, MAP_FIXED, check_status, lib
-from axptr_native._regions import Ending, ending_memory
+from axptr_native._regions import Ending, Region, ending_memory
 
 READ, WRITE = MappingFlags.READ, MappingFlags.WRITE
 
@@ -113,10 +113,22 @@ def gap_memory(kind: Ending | str) -> Iterator[Gap]:
     before = max(mmap.ALLOCATIONGRANULARITY - 4 * PAGE_SIZE, PAGE_SIZE)  # so that what follows a hole can be mapped
     with ending_memory(ending, bad=4 * PAGE_SIZE, before=before) as region:
         resume = region.edge + 2 * PAGE_SIZE
-        map_memory(2 * PAGE_SIZE, READ_WRITE, start=resume, options=MAP_FIXED)
-        if kind == READ_ONLY:
-            check_status(lib.axp_protect(region.edge, 2 * PAGE_SIZE, READ))
-        yield Gap(region.start, region.edge, resume, region.end, ending.value)
+        with resumed(resume, region, ending):
+            if kind == READ_ONLY:
+                check_status(lib.axp_protect(region.edge, 2 * PAGE_SIZE, READ))
+            yield Gap(region.start, region.edge, resume, region.end, ending.value)
+
+
+@contextlib.contextmanager
+def resumed(resume: int, region: Region, ending: Ending) -> Iterator[None]:
+    """Have good pages from an address up to the end of a region."""
+    size = region.end - resume
+    map_memory(size, READ_WRITE, start=resume, options=MAP_FIXED)
+    try:
+        yield
+    finally:
+        if ending is Ending.HOLE:  # the others go as a whole
+            unmap_memory(resume, size)
 
 
 @contextlib.contextmanager

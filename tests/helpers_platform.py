@@ -145,7 +145,7 @@ _ON_WINDOWS = {
     "test_process_space.py::test_what_is_no_file_is_refused": OFFSET,
     "test_protect_limit.py": MAPPINGS,
     "test_ptr.py::test_population_comes_before_the_access_and_keeps_the_systems_error": OFFSET,
-    "test_region_leaks.py": MAPS,
+    "test_region_limits.py": MAPPINGS,
     "test_space_arguments.py::test_what_cannot_be_called_is_no_pager": PAGER,
     "test_space_arguments.py::test_what_stands_for_an_integer_is_one_everywhere": PAGER,
     "test_space_fork.py": FORK,

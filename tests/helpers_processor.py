@@ -67,7 +67,7 @@ _EMULATED: Reasons = {
     "test_call_crashes.py::test_stack_overflows_are_exceptions[thread-disarming itself]": DISARMING,
     "test_crashes.py::test_null_for_a_buffer_of_our_own_kills_whatever_the_user_address[0xffff9c000000]": HIDDEN,
     "test_fault_records.py::test_handlers_that_fault_never_mix_up_the_records": ALARM,
-    "test_region_leaks.py::test_without_address_space_nothing_is_left": UNLIMITED,
+    "test_region_limits.py::test_without_address_space_nothing_is_left": UNLIMITED,
 }
 
 _OF_DIRECTION = (
@@ -145,7 +145,7 @@ _EMULATED_PROCESSORS: dict[str, Reasons] = {
             (
                 "test_mapping_limit.py",
                 "test_protect_limit.py",
-                "test_region_leaks.py::test_without_mappings_nothing_is_left",
+                "test_region_limits.py::test_without_mappings_nothing_is_left",
             ),
             "the emulator needs mappings of its own",
         ),

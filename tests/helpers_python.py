@@ -24,7 +24,7 @@ _WITHOUT_THE_GIL = {
     "test_interruptions.py::test_other_changes_there_are_done_or_refused": COLLECTIONS,
     "test_mapping_limit.py": ALLOCATOR,
     "test_protect_limit.py": ALLOCATOR,
-    "test_region_leaks.py::test_without_mappings_nothing_is_left": ALLOCATOR,
+    "test_region_limits.py::test_without_mappings_nothing_is_left": ALLOCATOR,
     "test_space_arguments.py::test_what_a_finalizer_unmaps_with_such_integers_goes": COLLECTIONS,
 }
 

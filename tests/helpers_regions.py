@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The kit's regions by name, and what a process has mapped and open because of them."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -53,13 +55,46 @@ MAKERS: dict[str, Maker] = {
 }
 """All that are there on every processor."""
 
-_MAPS = Path("/proc/self/maps")
+if sys.platform == "win32":
+    from ctypes import wintypes
 
-needs_maps = pytest.mark.skipif(os.name == "nt" or not _MAPS.exists(), reason=MAPS)
+    _kernel32 = ctypes.WinDLL("kernel32")
+    _FREE = 0x10000
 
+    class _Information(ctypes.Structure):
+        """``MEMORY_BASIC_INFORMATION``."""
 
-def left() -> object:
-    """Return what would show a leak: the mappings where regions are put, and the number of open files."""
-    lines = _MAPS.read_text(encoding="utf-8").splitlines()
-    mapped = [line for line in lines if EMPTY[0] <= int(line.partition("-")[0], 16) < EMPTY[1]]
-    return mapped, len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        _fields_ = (
+            ("start", ctypes.c_size_t),
+            ("allocated", ctypes.c_size_t),
+            ("allocated_protection", wintypes.DWORD),
+            ("size", ctypes.c_size_t),
+            ("state", wintypes.DWORD),
+            ("protection", wintypes.DWORD),
+            ("type", wintypes.DWORD),
+        )
+
+    needs_maps = pytest.mark.skipif(False, reason=MAPS)
+
+    def left() -> object:
+        """Return what would show a leak: what is mapped where regions are put, and the number of handles."""
+        mapped, address, information = [], EMPTY[0], _Information()
+        while address < EMPTY[1]:
+            size = ctypes.c_size_t(ctypes.sizeof(information))
+            assert _kernel32.VirtualQuery(ctypes.c_void_p(address), ctypes.byref(information), size)
+            if information.state != _FREE:
+                mapped.append((address, information.size, information.state, information.protection))
+            address = information.start + information.size
+        handles = wintypes.DWORD()
+        assert _kernel32.GetProcessHandleCount(ctypes.c_void_p(-1), ctypes.byref(handles))
+        return mapped, handles.value
+else:
+    _MAPS = Path("/proc/self/maps")
+
+    needs_maps = pytest.mark.skipif(not _MAPS.exists(), reason=MAPS)
+
+    def left() -> object:
+        """Return what would show a leak: the mappings where regions are put, and the number of open files."""
+        lines = _MAPS.read_text(encoding="utf-8").splitlines()
+        mapped = [line for line in lines if EMPTY[0] <= int(line.partition("-")[0], 16) < EMPTY[1]]
+        return mapped, len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -287,7 +287,7 @@ int main(void)
 
 def test_a_compiler_lays_the_structures_out_alike(tmp_path: Path) -> None:
     """The sizes and offsets of every structure and field, and every constant, are the same in C."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"no C compiler: {compiler[0]} is not installed")
     expected = {}

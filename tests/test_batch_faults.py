@@ -193,6 +193,7 @@ def test_threads_gather_from_pages_that_come_and_go() -> None:
                 shared = MAP_FIXED | MAP_SHARED
                 map_memory(size, READ, start=at, options=shared, file=file.fileno(), offset=page * PAGE_SIZE)
                 unmap_memory(at, PAGE_SIZE)
+            unmap_memory(region.edge, pages * PAGE_SIZE)
 
         def gather(number: int) -> None:
             chosen = random.Random(number)

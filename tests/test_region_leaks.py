@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What is left of the testing kit's memory when its blocks have ended, or could not be entered: nothing."""
+"""What is left of the testing kit's memory when its blocks have ended: nothing."""
 
 import ctypes
-import errno
-import resource
-from pathlib import Path
+import mmap
 
 import pytest
-from child import LONG, check, run
-from helpers_limit import MOST, ROOMS, STEADY, Pressure
-from helpers_memory import WRITE, fault_of, faulted, pattern, seen
+from helpers_memory import WRITE, fault_of, faulted, pattern, poke, seen
 from helpers_regions import MAKERS, left, needs_maps
 from helpers_space import in_threads, uncollected
 
 from axptr_native import PAGE_SIZE, uaccess
+from axptr_native._memory import READ_WRITE, map_memory, unmap_memory
+from axptr_native._native import MAP_FIXED
+from axptr_native.testing import hole
 
 pytestmark = needs_maps
 
@@ -37,6 +36,15 @@ def test_nothing_is_left_of_a_region(name: str) -> None:
     assert left() == before
 
 
+def test_what_somebody_else_puts_into_a_hole_stays() -> None:
+    """The end of a region with a hole unmaps the region's own memory alone."""
+    with hole() as region:
+        at = map_memory(mmap.ALLOCATIONGRANULARITY, READ_WRITE, start=int(region.edge), options=MAP_FIXED)
+        poke(at, b"somebody else's")
+    assert uaccess.copy_from_user(at, 15) == b"somebody else's"
+    unmap_memory(at, mmap.ALLOCATIONGRANULARITY)
+
+
 @uncollected()
 def test_regions_in_eight_threads_fault_for_themselves_and_are_gone() -> None:
     """Each thread's regions have its data and its faults, and afterwards nothing is left of any."""
@@ -52,55 +60,3 @@ def test_regions_in_eight_threads_fault_for_themselves_and_are_gone() -> None:
 
     in_threads(*(lambda number=number: work(number) for number in range(8)))
     assert left() == before
-
-
-# ---- In a child, where the system refuses. ----
-
-
-def test_without_address_space_nothing_is_left(tmp_path: Path) -> None:
-    """At the limit of its address space each region is ENOMEM, and what was there before is all that is there."""
-    check(run("import test_region_leaks; test_region_leaks.refuse_address_space()", cwd=tmp_path))
-
-
-@pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up")
-def test_without_mappings_nothing_is_left(tmp_path: Path) -> None:
-    """Whichever step of making a region is one mapping too many: it is ENOMEM, and nothing of it is left."""
-    code = "import test_region_leaks; test_region_leaks.refuse_mappings()"
-    check(run(code, cwd=tmp_path, environment=STEADY, timeout=2 * LONG))
-
-
-def refuse_address_space() -> None:
-    _attempt_all()  # what is needed on the way is there afterwards
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE_SIZE
-    before, limit = left(), resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used, limit[1]))
-    refused = _attempt_all()
-    resource.setrlimit(resource.RLIMIT_AS, limit)
-    assert refused == dict.fromkeys(MAKERS, errno.ENOMEM), refused
-    assert left() == before
-    assert _attempt_all() == dict.fromkeys(MAKERS)
-
-
-def refuse_mappings() -> None:
-    pressure = Pressure()
-    before = left()
-    for room in ROOMS:
-        with pressure.leaving(room):
-            refused = _attempt_all()
-        assert set(refused.values()) <= {None, errno.ENOMEM}, (room, refused)
-        assert room >= 0 or set(refused.values()) == {errno.ENOMEM}, (room, refused)
-        assert left() == before, room
-    assert _attempt_all() == dict.fromkeys(MAKERS)
-
-
-def _attempt_all() -> dict[str, int | None]:
-    """Return the errno that each region is refused with, None for those that are made."""
-    refused: dict[str, int | None] = {}
-    for name, make in MAKERS.items():
-        refused[name] = None
-        try:
-            with make(DATA) as region:
-                region.view()[:]
-        except OSError as error:
-            refused[name] = error.errno
-    return refused
