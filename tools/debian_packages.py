@@ -130,10 +130,11 @@ def unpack_sources(package: str, suite: str, made: Path) -> None:
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which gets its name when it is complete."""
+    """Give a folder to fill, which gets its name, and takes the place of what has it, when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         made = Path(temporary) / "made"
         made.mkdir()
         yield made
+        shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)

@@ -111,8 +111,6 @@ def root_of(name: str, kind: Processor) -> Path:
     listed = root / "packages"
     if not listed.exists() or listed.read_text().split() != packages:
         print(f"fetching Python for {name} and its compiler ...", flush=True)
-        if root.exists():
-            shutil.rmtree(root)
         with making(root) as made:
             unpack(packages, SUITE, [own_architecture(), name], made)
             complete(made, kind)
