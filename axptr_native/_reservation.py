@@ -9,6 +9,7 @@ import errno
 import sys
 import threading
 from collections import deque
+from itertools import starmap
 from operator import index
 
 from . import _spaces
@@ -75,18 +76,19 @@ def _release() -> None:
 
 
 def _release_next(refused: list[tuple[int, int]]) -> None:
+    # Whatever is raised, by a signal handler or for want of stack: one call of C takes and notes what it took, and
+    # another releases it and notes that.
+    taken: list[tuple[int, int]] = []
+    status: list[int] = []
     try:
         _thread.is_releasing = True
-        next_one = _let_go_of.popleft()
-        try:
-            _spaces.remove(next_one[0])
-        except BaseException:  # RecursionError, say
-            refused.append(next_one)
-            raise
-        if lib.axp_unmap(*next_one) != 0:
-            refused.append(next_one)
+        taken.extend(map(deque.popleft, (_let_go_of,)))
+        _spaces.remove(taken[0][0])
+        status.extend(starmap(lib.axp_unmap, taken))
     finally:
         _thread.is_releasing = False
+        if not status or status[0]:
+            refused.extend(taken)
 
 
 class Reservation:

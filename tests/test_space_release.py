@@ -3,6 +3,7 @@
 
 import contextlib
 import sys
+from collections import deque
 from functools import partial
 
 import pytest
@@ -49,7 +50,7 @@ class Probe(int):
         probed.append(divmod(self, 7))
 
 
-probed: list[tuple[int, int]] = []
+probed: deque[tuple[int, int]] = deque()
 
 
 @uncollected()
