@@ -38,13 +38,16 @@ exclude_also =
 partial_also = if not TYPE_CHECKING:
 """
 
+STACK = "measuring takes stack"
+
 NOT_MEASURED = {
     "test_environment.py::test_good_accesses_make_no_system_calls_but_a_few_at_each_tick": "measuring makes some",
     "test_builtins.py::test_the_suite_passes_on_the_other_path": "a part of it is run on the other path by itself",
     "test_space_fork.py::test_a_child_forked_during_operations_has_whole_spaces": (
         "sixty children write what they measured, which takes longer than they may"
     ),
-    "test_space_fork.py::test_a_fork_with_little_stack_left_comes_to_its_end": "measuring takes stack as a child ends",
+    "test_space_fork.py::test_a_fork_with_little_stack_left_comes_to_its_end": STACK,
+    "test_space_release.py::test_addresses_that_go_with_little_stack_left_go_with_the_next_ones": STACK,
 }
 """Tests that cannot run while coverage is measured, or need not, and why."""
 
