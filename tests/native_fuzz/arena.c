@@ -21,8 +21,8 @@ enum { PAGES = 5 };
 typedef enum page_kind { GOOD, READ_ONLY, NO_ACCESS, BEYOND_END, PAGE_KINDS } page_kind;
 
 /* Addresses that are nobody's, or that the processor cannot form, and after each as much of the like. */
-enum { NOBODYS_SIZE = 65535 };
-static const uintptr_t nobodys[] = {0, UINTPTR_MAX / 2 + 1, UINTPTR_MAX - NOBODYS_SIZE};
+enum { NOBODYS_SIZE = 65536 };
+static const uintptr_t nobodys[] = {0, UINTPTR_MAX / 2 + 1, UINTPTR_MAX - NOBODYS_SIZE + 1};
 
 static size_t page_size;
 static uint8_t *memory;
