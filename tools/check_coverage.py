@@ -22,7 +22,8 @@ COMPILER, FLAGS = "gcc", "-O0 -g --coverage -fprofile-update=atomic"
 LINES_OF_C, BRANCHES_OF_PYTHON = 95.0, 95.0
 """Per cent that must be covered."""
 
-CONFIGURATION = """
+# What only another system, or another Python, runs is run by the tests there.
+CONFIGURATION = r"""
 [run]
 branch = true
 parallel = true
@@ -35,7 +36,14 @@ source_pkgs =
 exclude_also =
     if TYPE_CHECKING:
     if __name__ == "__main__":
-partial_also = if not TYPE_CHECKING:
+    if not IS_CPYTHON:
+    else:  # PyPy
+    if sys\.platform == "win32":
+    if not hasattr\(os,
+partial_also =
+    if not TYPE_CHECKING:
+    if IS_CPYTHON:
+    if hasattr\((os|mmap),
 """
 
 STACK = "measuring takes stack"
