@@ -3,6 +3,7 @@
 
 import ctypes
 import enum
+import errno
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from helpers_memory import END, READ, WRITE, Indexed, fault_of, good_memory, peek, poke, refused, seen
 
 from axptr_native import PAGE_SIZE, FaultReason, MappingFlags, VirtAddr, atomics, uaccess
+from axptr_native._native import ADDRESS_MAX, Fault, lib
 from axptr_native._regions import is_x86_64
 
 BYTE = ctypes.c_uint8
@@ -267,3 +269,11 @@ def test_integer_like_objects_are_addresses_and_sizes() -> None:
             error = fault_of(partial(call, huge), name)
             assert (error.address, error.reason) == (huge.__index__(), FaultReason.OUT_OF_RANGE)
             assert type(error.address) is VirtAddr
+
+
+def test_a_search_in_c_that_would_wrap_is_refused() -> None:
+    """The C library refuses what the Python functions refuse before they ask it, and tells no place."""
+    place, fault = ctypes.c_void_p(7), Fault()
+    assert lib.axp_find_nonzero_user(SCRATCH_AT, ADDRESS_MAX - SCRATCH_AT + 2, place) == -errno.EFAULT
+    assert lib.axp_take_fault(fault) == 0
+    assert (fault.address, FaultReason(fault.reason), place.value) == (SCRATCH_AT, FaultReason.OUT_OF_RANGE, 7)

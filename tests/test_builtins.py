@@ -4,6 +4,7 @@
 import contextlib
 import copy
 import ctypes
+import errno
 import gc
 import inspect
 import os
@@ -18,6 +19,7 @@ import pytest
 from child import clean_environment, run, run_command
 
 from axptr_native import FaultError, FaultReason, GuardedView, MappingFlags, VirtAddr, _builtins, atomics, uaccess
+from axptr_native._native import lib
 
 OPERATIONS = [
     uaccess.copy_from_user,
@@ -320,3 +322,9 @@ def test_the_suite_passes_on_the_other_path(part: int, tmp_path: Path) -> None:
     outcome = run_command(command, cwd=tmp_path, environment=environment, timeout=300)
     assert outcome.returncode == 0, outcome.stdout[-5000:]
     assert " passed" in outcome.stdout
+
+
+def test_a_library_does_not_take_functions_of_another_layout() -> None:
+    """Tables of other sizes than the library's are EINVAL, before it looks at them."""
+    for functions, state in ((0, 0), (8, ctypes.sizeof(_builtins.Builtins)), (2**16, 2**16)):
+        assert lib.axp_bind_python(None, functions, state, 0) == -errno.EINVAL

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """When a fault is injected: Linux's order, chance that repeats, and what is refused."""
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from child import check, run
 from helpers_injection import access, accesses, expected_luck
 
+from axptr_native import FaultError, FaultReason, uaccess
 from axptr_native.testing import fail_usercopy
 
 
@@ -162,3 +164,14 @@ def test_what_it_is_can_be_read() -> None:
     with fail_usercopy(seed=5, interval=2) as injection:
         accesses(5)
     assert repr(injection) == "<fail_usercopy seed=5 calls=5 failures=2>"
+
+
+def test_a_string_of_a_limit_that_drops_the_gil_is_one_access() -> None:
+    """It fails as a whole, or is read, however far it might have gone."""
+    string = ctypes.create_string_buffer(b"a string")
+    with fail_usercopy(times=1) as injection:
+        with pytest.raises(FaultError) as caught:
+            uaccess.strncpy_from_user(ctypes.addressof(string), 2 << 20)
+        assert uaccess.strncpy_from_user(ctypes.addressof(string), 2 << 20) == b"a string"
+    assert (caught.value.reason, caught.value.transferred, caught.value.size) == (FaultReason.INJECTED, 0, 2 << 20)
+    assert (injection.calls, injection.failures) == (2, 1)
