@@ -48,9 +48,9 @@ def note_paged(base: int, end: int) -> None:
 
 def paged() -> tuple[int, int]:
     """Return the lowest address of spaces with such memory, and the one after the highest."""
-    # A copy is made at once: other threads change the dictionary, and so do finalizers wherever a tuple is made.
-    found = _paged.copy()
-    return min(found), max(found.values())
+    # Other threads change the dictionary, and so do finalizers wherever an object is made, even in the middle of a
+    # copy().  A list is made first and then filled at once.
+    return min(list(_paged)), max(list(_paged.values()))
 
 
 def find(address: int) -> DemandPaging | None:

@@ -25,6 +25,7 @@ SIGNAL = "Windows has no signals: a crash is an exit status there, and nobody ca
 PAGER = "Windows maps no file over reserved addresses (ENOTSUP), which a pager needs"
 OFFSET = "Windows maps files from multiples of 64 KiB only, and not over reserved addresses (ENOTSUP)"
 MAPPINGS = "Windows has no limit to the number of mappings"
+UNLIMITED = "Windows has no limit of a process to its own address space"
 SHELL = "the tutorial's commands are a POSIX shell's"
 
 MAPS = "the system does not list a process's mappings"
@@ -39,6 +40,7 @@ _ON_WINDOWS = {
     "Ending.END_OF_FILE": CUT,
     "test_abi.py::test_a_compiler_lays_the_structures_out_alike": COMPILER,
     "test_abi.py::test_the_header_is_c_plus_plus_too": COMPILER,
+    "test_address_space_limit.py": UNLIMITED,
     "test_areas.py::test_files_join_only_where_the_offsets_go_on": OFFSET,
     "test_areas.py::test_thousands_of_mapped_areas_answer_for_themselves": OFFSET,
     "test_aspace.py::test_a_map_that_is_interrupted_leaves_nothing_mapped[map_pager]": PAGER,
@@ -120,6 +122,7 @@ _ON_WINDOWS = {
     "test_injection_environment.py::test_a_child_inherits_it": FORK,
     "test_injection_scope.py::test_a_signal_handler_s_accesses_are_calls": SIGNAL,
     "test_interruptions.py::test_a_pager_may_unmap_something_when_it_goes": PAGER,
+    "test_interruptions.py::test_a_space_with_pagers_may_go_while_others_are_looked_through": PAGER,
     "test_interruptions.py::test_no_page_is_shown_that_was_evicted_meanwhile": PAGER,
     "test_mapping_limit.py": MAPPINGS,
     "test_memory.py::test_a_file_opened_for_reading_cannot_be_mapped_to_be_written": OFFSET,
@@ -145,6 +148,7 @@ _ON_WINDOWS = {
     "test_process_space.py::test_what_is_no_file_is_refused": OFFSET,
     "test_protect_limit.py": MAPPINGS,
     "test_ptr.py::test_population_comes_before_the_access_and_keeps_the_systems_error": OFFSET,
+    "test_refusals.py::test_an_address_outside_every_function_has_no_symbol": NAMES,
     "test_region_limits.py": MAPPINGS,
     "test_space_arguments.py::test_what_cannot_be_called_is_no_pager": PAGER,
     "test_space_arguments.py::test_what_stands_for_an_integer_is_one_everywhere": PAGER,

@@ -58,6 +58,7 @@ _WITHOUT_VARIADIC_FLOATS: Reasons = {
 }
 
 _EMULATED: Reasons = {
+    "test_address_space_limit.py": UNLIMITED,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": WITHIN,
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[main-disarming itself]": DISARMING,
     "test_call.py::test_a_fault_leaves_the_thread_as_it_was[thread-disarming itself]": DISARMING,

@@ -35,9 +35,11 @@ CLOSED = "this Python closes an mmap under those who look at it"
 FAULTHANDLER = "this Python's faulthandler asks nobody below it"
 ARRAYS = "this Python's ctypes keeps every type of array"
 RESIZED = "this Python's ctypes resizes nothing"
+COLLECTED = "this Python collects when it likes"
 CPYTHON_S_OBJECTS = "the example is about the objects of CPython"
 
 _ON_PYPY = {
+    "test_address_space_limit.py::test_a_guarded_call_without_room_for_its_stack_is_enomem": NO_CALLS,
     "test_bad_types.py::test_types_that_were_used_once_are_let_go": ARRAYS,
     "test_builtins.py::test_an_interpreter_without_the_functions_falls_back_to_ctypes": NO_BUILTINS,
     "test_builtins.py::test_the_suite_passes_on_the_other_path": NO_BUILTINS,
@@ -48,6 +50,8 @@ _ON_PYPY = {
     "test_examples.py::test_a_walk_of_the_heap_finds_the_objects_and_survives_the_garbage": CPYTHON_S_OBJECTS,
     "test_gil.py::test_small_accesses_keep_the_gil": KEEPS_GIL,
     "test_guarded_view.py::test_an_mmap_stays_open_until_the_release": CLOSED,
+    "test_interruptions.py::test_a_space_with_pagers_may_go_while_others_are_looked_through": COLLECTED,
+    "test_loading.py::test_without_builtins_that_fit_calls_go_through_ctypes": NO_BUILTINS,
     "test_planted_bugs.py": NO_CALLS,
     "test_previous_handlers.py::test_a_previous_crash_reporter_comes_after_faulthandler": FAULTHANDLER,
     "test_real_library.py": NO_CALLS,

@@ -185,6 +185,8 @@ HIDDEN = {
     "a pointer": lambda: ctypes.pointer(holder()),
     "a pointer to a pointer": lambda: ctypes.pointer(ctypes.pointer(holder())),
     "a pointer filled later": pointer_to_holder_filled_later,
+    "an object's list": lambda: ctypes.py_object([1, CALLBACK(python_function)]),
+    "an object's tuple": lambda: byref(ctypes.py_object((CALLBACK(python_function),))),
     "a view": lambda: (c_void_p * 1).from_buffer(CALLBACK(python_function)),
     "a function of PyDLL": lambda: ctypes.PYFUNCTYPE(c_int, c_int)(python_function),
 }

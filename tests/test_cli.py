@@ -36,6 +36,30 @@ def test_selftest_catches_every_fault(tmp_path: Path) -> None:
     assert "\033" not in child.stdout
 
 
+def test_selftest_catches_as_many_below_faulthandler(tmp_path: Path) -> None:
+    """Where faulthandler is enabled from the start, no fault is lost, and it prints nothing."""
+    plain, below = (
+        subprocess.run(
+            [sys.executable, *options, "-m", "axptr_native", "selftest", "--json"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=True,
+        )
+        for options in ([], ["-X", "faulthandler"])
+    )
+    assert (json.loads(below.stdout)["lost"], below.stderr) == (0, "")
+    assert json.loads(below.stdout)["caught"] == json.loads(plain.stdout)["caught"]
+
+
+def test_without_an_output_the_exit_status_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program without a console, where Python has no stdout, is told by the exit status alone."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["selftest"]) == main(["info", "--json"]) == 0
+
+
 def test_selftest_as_json_agrees_with_itself(tmp_path: Path) -> None:
     """The counts are the sum of the rows, and every kind of hardware fault that can be provoked is there."""
     child = run("selftest", "--json", folder=tmp_path)

@@ -2,6 +2,7 @@
 """When a fault is injected: Linux's order, chance that repeats, and what is refused."""
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +167,17 @@ def test_what_it_is_can_be_read() -> None:
     assert repr(injection) == "<fail_usercopy seed=5 calls=5 failures=2>"
 
 
-def test_a_string_of_a_limit_that_drops_the_gil_is_one_access() -> None:
-    """It fails as a whole, or is read, however far it might have gone."""
+@pytest.mark.parametrize(
+    ("read", "expected"), [(uaccess.strncpy_from_user, b"a string"), (uaccess.strnlen_user, len(b"a string"))]
+)
+def test_a_string_of_a_limit_that_drops_the_gil_is_one_access(
+    read: Callable[[int, int], object], expected: object
+) -> None:
+    """It fails as a whole, or is read or measured, however far it might have gone."""
     string = ctypes.create_string_buffer(b"a string")
     with fail_usercopy(times=1) as injection:
         with pytest.raises(FaultError) as caught:
-            uaccess.strncpy_from_user(ctypes.addressof(string), 2 << 20)
-        assert uaccess.strncpy_from_user(ctypes.addressof(string), 2 << 20) == b"a string"
+            read(ctypes.addressof(string), 2 << 20)
+        assert read(ctypes.addressof(string), 2 << 20) == expected
     assert (caught.value.reason, caught.value.transferred, caught.value.size) == (FaultReason.INJECTED, 0, 2 << 20)
     assert (injection.calls, injection.failures) == (2, 1)

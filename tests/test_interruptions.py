@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from helpers_lines import before_each_line
 from helpers_memory import READ, pattern
 from helpers_python import IS_PYPY, let_go
-from helpers_space import RW, Disk, at, layout, spaced
+from helpers_space import RW, Disk, at, layout, spaced, uncollected
 
-from axptr_native import PAGE_SIZE, MappingFlags, VirtAddr, uaccess
+from axptr_native import PAGE_SIZE, AddrSpace, MappingFlags, VirtAddr, _spaces, uaccess
 
 
 @contextmanager
@@ -97,6 +97,31 @@ def test_other_changes_there_are_done_or_refused() -> None:
                 space.unmap(mapped, PAGE_SIZE)
         assert {type(error) for error in ended} == {type(None), RuntimeError}
         assert layout(space) == [(50, 1, flags)]
+
+
+def test_a_space_with_pagers_may_go_while_others_are_looked_through() -> None:
+    """Whenever the collector lets go of one, whose faults may have to be paged in is told from the others."""
+    disk = Disk(pattern(PAGE_SIZE))
+    for moment in range(20):
+        with uncollected():
+            spaces = [AddrSpace(PAGE_SIZE) for _ in range(10)]
+            for space in spaces:
+                disk.map(space)
+            first, last = min(space.base for space in spaces), max(space.end for space in spaces)
+            garbage: list[object] = [space for space in spaces if space.base != first and space.end != last]
+            spaces = [space for space in spaces if space not in garbage]
+            garbage.append(garbage)
+            del space, garbage
+            threshold = gc.get_threshold()
+            taken = [{moment: moment} for _ in range(100)]  # so that the next dictionary is allocated
+            gc.set_threshold(gc.get_count()[0] + moment)
+            gc.enable()
+            try:
+                start, end = _spaces.paged()
+            finally:
+                gc.set_threshold(*threshold)
+            assert start <= first < last <= end
+            assert len(taken) == 100
 
 
 def test_no_page_is_shown_that_was_evicted_meanwhile() -> None:

@@ -357,3 +357,13 @@ def test_an_error_that_cannot_be_described_is_told_all_the_same() -> None:
     assert caught.value.msg is not None
     assert "RuntimeError: the error" in caught.value.msg
     assert "ValueError: the description of RuntimeError" in caught.value.msg
+
+
+def test_an_ending_that_somebody_else_took_is_told() -> None:
+    """Where the system forgets how children end at once, that is an error and no wrong guess."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(ChildProcessError, match=r"how the child ended is lost: .* SIGCHLD is ignored"):
+            expect_crash(lambda: os.kill(os.getpid(), signal.SIGKILL), must_crash(signal.SIGKILL), repr)
+    finally:
+        signal.signal(signal.SIGCHLD, before)

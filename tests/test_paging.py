@@ -396,3 +396,16 @@ def test_a_pager_area_without_room_leaves_nothing_behind() -> None:
         with no_file_left_open(), pytest.raises(OSError, match="Errno"):
             space.map_pager(None, space.size, RW, lambda _page, _access: None)
         assert layout(space) == []
+
+
+def test_pages_side_by_side_change_together(space: AddrSpace, disk: Disk) -> None:
+    """A protect of an area with a pager is in force on all pages that are in, however they got in."""
+    size = 4 * PAGE_SIZE
+    space.read(disk.start + 3 * PAGE_SIZE, 1)
+    space.write(disk.start, bytes(2 * PAGE_SIZE))
+    for flags in (READ, NONE, RW):
+        space.protect(disk.start, size, flags)
+        for access, probe in ((READ, uaccess.probe_read), (WRITE, uaccess.probe_write)):
+            for page in (0, 1, 3):
+                expected = PAGE_SIZE if access in flags else 0
+                assert probe(disk.start + page * PAGE_SIZE, PAGE_SIZE) == expected, (flags, access, page)

@@ -11,8 +11,9 @@ import pytest
 from helpers_memory import END, READ, WRITE, fault_of, pattern
 from helpers_space import NONE, RW, Disk, layout, spaced, unchanged
 
-from axptr_native import PAGE_SIZE, AddrSpace, FaultReason, MappingFlags, ProcessSpace, VirtAddrRange
+from axptr_native import PAGE_SIZE, AddrSpace, FaultReason, MappingFlags, ProcessSpace, VirtAddrRange, check_region
 from axptr_native._regions import Ending, Region
+from axptr_native.check import Layout
 
 PROCESS = ProcessSpace()
 POPULATE_ERRORS = {
@@ -192,3 +193,20 @@ def test_population_needs_the_access(paged: bool) -> None:
             for access in (READ, WRITE):
                 expected = None if access in flags else errno.EINVAL
                 assert populated(space, flags, access, paged=paged) == expected, (flags, access)
+
+
+class Narrowed(ProcessSpace):
+    """A process of which part may not be accessed."""
+
+    def check_region_access(self, region: VirtAddrRange, access: MappingFlags) -> bool:
+        return WRITE not in access and super().check_region_access(region, access)
+
+
+def test_a_process_space_may_be_narrowed(region: Region) -> None:
+    """What only a derived space refuses is REFUSED, though the memory is good, and what is bad faults as it is."""
+    narrowed = Narrowed()
+    check_region(narrowed, region.start, Layout(8, 8), READ)
+    error = fault_of(lambda: check_region(narrowed, region.start, Layout(8, 8), RW), "narrowed")
+    assert (error.reason, error.access, error.address) == (FaultReason.REFUSED, WRITE, region.start)
+    error = fault_of(lambda: check_region(narrowed, region.edge - 4, Layout(8, 1), RW), "bad")
+    assert (error.reason is not FaultReason.REFUSED, error.address) == (True, region.edge)

@@ -3,6 +3,7 @@
 
 import ctypes
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,10 @@ def test_what_are_no_mapping_flags_is_refused(space: AddrSpace) -> None:
 def test_a_file_that_is_no_elf_has_no_symbols() -> None:
     """An image of another kind is not searched."""
     assert _search_elf(bytes(128), 0, 0) is None
+
+
+def test_an_address_outside_every_function_has_no_symbol(hostile_library: Path) -> None:
+    """Of a library's addresses its header's is in no function; one past the image is not either."""
+    image = hostile_library.read_bytes()
+    assert _search_elf(image, 0x10000, 0x10000) is None
+    assert _search_elf(image, 0x10000, 0x10000 + (1 << 30)) is None

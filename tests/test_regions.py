@@ -7,18 +7,19 @@ import ctypes
 import errno
 import mmap
 import pickle
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, seen
+from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, poke, seen
 from helpers_platform import c_library
 from helpers_processor import BEGINS_EARLY
 from helpers_regions import ENDED, LIBC, MAKERS, TRUNCATED, left, needs_maps
 from helpers_space import uncollected
 
-from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, guarded_call, uaccess
-from axptr_native._memory import protect_memory
+from axptr_native import PAGE_SIZE, CallFaultError, FaultReason, VirtAddr, _regions, guarded_call, uaccess
+from axptr_native._memory import READ_WRITE, map_memory, protect_memory, unmap_memory
 from axptr_native.testing import (
     Region,
     guard_page_after,
@@ -230,6 +231,26 @@ def test_a_hole_is_a_page_where_nothing_is() -> None:
         assert (region.address, region.size) == (region.edge, 0)
         error = fault_of(lambda: uaccess.copy_from_user(region.edge, 1), "read")
         assert seen(error) == faulted(region.edge, 0, FaultReason.NOT_MAPPED, READ)
+
+
+@pytest.mark.parametrize("tries", [1, _regions._TRIES])
+def test_a_hole_is_not_made_where_something_is(tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where places that were chosen are taken another is, at last by the system; what was there stays."""
+    taken = map_memory(mmap.ALLOCATIONGRANULARITY, READ_WRITE)
+    poke(taken, DATA)
+    chosen = iter([taken] * tries)
+
+    class Choice(random.SystemRandom):
+        def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+            return next(chosen, None) or super().randrange(start, stop, step)
+
+    monkeypatch.setattr(random, "SystemRandom", Choice)
+    with hole() as region:
+        assert list(chosen) == []
+        error = fault_of(lambda: uaccess.copy_from_user(region.edge, 1), "read")
+        assert seen(error) == faulted(region.edge, 0, FaultReason.NOT_MAPPED, READ)
+        assert peek(taken, len(DATA)) == DATA
+    unmap_memory(taken, mmap.ALLOCATIONGRANULARITY)
 
 
 def test_a_hole_is_none_for_c_too() -> None:
