@@ -52,7 +52,7 @@ if IS_CPYTHON:
         """Return a value of a ctypes type, of zeros, without what an ``__init__`` would ask for, or change."""
         return ctype.__new__(ctype)
 
-else:  # PyPy
+else:
     import _cffi_backend
 
     _ffi = _cffi_backend.FFI()

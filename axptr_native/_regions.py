@@ -93,12 +93,12 @@ def ending_memory(
 
 def _cut(reserved: int, kept: int, cut: int) -> None:
     """Unmap the end of a reservation, or reserve the rest anew, where one is only unmapped as a whole."""
-    if sys.platform == "win32":
-        unmap_memory(reserved, kept + cut)
-        if kept:
-            map_memory(kept, NO_ACCESS, start=reserved, options=MAP_FIXED)
-    else:
+    if sys.platform != "win32":
         unmap_memory(reserved + kept, cut)
+        return
+    unmap_memory(reserved, kept + cut)
+    if kept:
+        map_memory(kept, NO_ACCESS, start=reserved, options=MAP_FIXED)
 
 
 def _reserve(size: int) -> int:

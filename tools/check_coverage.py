@@ -22,8 +22,7 @@ COMPILER, FLAGS = "gcc", "-O0 -g --coverage -fprofile-update=atomic"
 LINES_OF_C, BRANCHES_OF_PYTHON = 95.0, 95.0
 """Per cent that must be covered."""
 
-# What only another system, or another Python, runs is run by the tests there.
-CONFIGURATION = r"""
+CONFIGURATION = """
 [run]
 branch = true
 parallel = true
@@ -36,14 +35,7 @@ source_pkgs =
 exclude_also =
     if TYPE_CHECKING:
     if __name__ == "__main__":
-    if not IS_CPYTHON:
-    else:  # PyPy
-    if sys\.platform == "win32":
-    if not hasattr\(os,
-partial_also =
-    if not TYPE_CHECKING:
-    if IS_CPYTHON:
-    if hasattr\((os|mmap),
+partial_also = if not TYPE_CHECKING:
 """
 
 STACK = "measuring takes stack"
@@ -60,7 +52,17 @@ NOT_MEASURED = {
 """Tests that cannot run while coverage is measured, or need not, and why."""
 
 OTHER_PATH = {"AXPTR_OTHER_PATH": "1", "AXPTR_CALLS": "ctypes"}
-ACCESSES = ("atomics", "bad_input", "exactness", "guarded_view", "injection_rules", "paging", "scans", "uaccess")
+ACCESSES = (
+    "atomics",
+    "bad_input",
+    "exactness",
+    "guarded_view",
+    "injection",
+    "injection_rules",
+    "paging",
+    "scans",
+    "uaccess",
+)
 """The tests of what has builtins, which are run through ctypes too."""
 
 

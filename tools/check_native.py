@@ -28,9 +28,9 @@ HARDENED = "-D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protectio
 FLAGS = ("-O0", "-O3 -flto", f"-O3 -flto {HARDENED}")
 SANITIZERS = {
     "address": "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all",
-    # User memory may be at address 0, and is accessed there like any other; so is a buffer of which nothing is used.
-    "undefined": "-O3 -g -fno-omit-frame-pointer -fsanitize=undefined "
-    "-fno-sanitize=null,nonnull-attribute,pointer-overflow -fno-sanitize-recover=all",
+    # User memory may be at address 0, and is accessed there like any other.
+    "undefined": "-O3 -g -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize=null,nonnull-attribute "
+    "-fno-sanitize-recover=all",
 }
 RUNTIMES = {
     "address": ("libclang_rt.asan-{machine}.so", "libclang_rt.asan.so", "libasan.so"),
