@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from child import check, run
 from helpers_memory import READ, pattern, poke
+from helpers_space import in_threads
 
 from axptr_native import PAGE_SIZE, guarded_call, uaccess
 from axptr_native._memory import READ_WRITE, map_memory, protect_memory
@@ -19,10 +20,11 @@ LARGE = 64 << 20
 
 
 @contextmanager
-def no_address_space() -> Iterator[None]:
+def limited(room: int) -> Iterator[None]:
+    """Leave so many bytes of address space."""
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE_SIZE
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, before[1]))
     try:
         yield
     finally:
@@ -33,7 +35,7 @@ def copy_without_room() -> None:
     start = map_memory(LARGE, READ_WRITE)
     poke(start, pattern(PAGE_SIZE))
     protect_memory(start, LARGE, READ)
-    with no_address_space():
+    with limited(LARGE // 2):
         for partial in (False, True):
             with pytest.raises(MemoryError, match=f"no room for the {LARGE} bytes at {start:#x}"):
                 uaccess.copy_from_user(start, LARGE, partial=partial)
@@ -43,12 +45,19 @@ def copy_without_room() -> None:
 
 def call_without_a_stack() -> None:
     function = ctypes.CDLL(None).abs
-    with no_address_space():
-        for _ in range(2):
-            with pytest.raises(OSError, match=r"\w") as caught:
-                guarded_call(function, -5)
-            assert caught.value.errno == errno.ENOMEM
-    assert guarded_call(function, -5) == 5
+
+    def refused() -> int | None:
+        try:
+            guarded_call(function, -5)
+        except OSError as error:
+            return error.errno
+        return None
+
+    in_threads(refused)  # whose stack goes with it; what else the call needs is there from now on
+    with limited(0):
+        outcomes = refused(), refused()
+    assert outcomes == (errno.ENOMEM, errno.ENOMEM)
+    assert refused() is None
 
 
 def test_good_memory_without_room_for_a_copy_is_a_memory_error(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from programs import (
 
 COMPILERS = ("gcc", "clang")
 SANITIZE = "-O1 -g -fsanitize=thread"
-SOURCE = ROOT / "tests" / "native_threads" / "threads.c"
+SOURCE = ROOT / "tests" / "native_threads" / "races.c"
 
 # The library's handlers are under test, and not the sanitizer's.
 ENVIRONMENT = {"TSAN_OPTIONS": "handle_segv=0:handle_sigbus=0:allow_user_segv_handler=1"}

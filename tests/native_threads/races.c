@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * threads.c: threads that read, write, fault, inject faults, put handlers on top and change mappings, all at
+ * races.c: threads that read, write, fault, inject faults, put handlers on top and change mappings, all at
  * once, for so many seconds.  It is meant to be run under ThreadSanitizer, and ends well by itself only if
  * what each access said was possible.
  */
@@ -38,7 +38,7 @@ static atomic_ulong accesses, faults;
 
 static _Noreturn void broken(const char *condition, int line)
 {
-    fprintf(stderr, "threads.c:%d: does not hold: %s\n", line, condition);
+    fprintf(stderr, "races.c:%d: does not hold: %s\n", line, condition);
     abort();
 }
 
