@@ -14,6 +14,7 @@ IMMORTAL = "without the GIL a type lives for ever once there has been a second t
 FROZEN = "without the GIL a thread that the interpreter's end stops may keep a lock that a finalizer then waits for"
 
 _WITHOUT_THE_GIL = {
+    "test_address_space_limit.py::test_good_memory_without_room_for_a_copy_is_a_memory_error": ALLOCATOR,
     "test_bad_types.py::test_a_type_of_ones_own_that_was_used_once_is_let_go": IMMORTAL,
     "test_bad_types.py::test_types_that_were_used_once_are_let_go": IMMORTAL,
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[bare-fault]": SENT,
