@@ -49,7 +49,7 @@ def note_paged(base: int, end: int) -> None:
 def paged() -> tuple[int, int]:
     """Return the lowest address of spaces with such memory, and the one after the highest."""
     # Other threads change the dictionary, and so do finalizers wherever an object is made, even in the middle of a
-    # copy().  A list is made first and then filled at once.
+    # copy().  A list is made first and then filled at once: with the GIL, or the dictionary's lock.
     return min(list(_paged)), max(list(_paged.values()))
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A process that has used up its mappings, all but a few: only for a child, where nobody else needs any."""
+"""A process that has used up its mappings, or its address space: only for a child, where nobody else needs any."""
 
 import ctypes
 import errno
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,3 +113,15 @@ def _page(address: int) -> tuple[MappingFlags, bytes]:
     writable = ctypes.c_void_p()
     lib.axp_probe_write(address, 1, writable)
     return (RW if writable.value else READ), bytes(buffer.raw)
+
+
+@contextmanager
+def limited(room: int) -> Iterator[None]:
+    """Leave so many bytes of address space."""
+    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE_SIZE
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -9,12 +9,13 @@ IS_PYPY = sys.implementation.name == "pypy"
 
 ALLOCATOR = "without the GIL the interpreter's own memory comes and goes in mappings"
 SENT = "a signal that another thread sends during an access that faults is taken for faulthandler's"
+RESERVED = "without the GIL the interpreter's allocator has room reserved"
 COLLECTIONS = "without the GIL the garbage collector does not run at every allocation, whatever its threshold"
 IMMORTAL = "without the GIL a type lives for ever once there has been a second thread"
 FROZEN = "without the GIL a thread that the interpreter's end stops may keep a lock that a finalizer then waits for"
 
 _WITHOUT_THE_GIL = {
-    "test_address_space_limit.py::test_good_memory_without_room_for_a_copy_is_a_memory_error": ALLOCATOR,
+    "test_address_space_limit.py::test_good_memory_without_room_for_a_copy_is_a_memory_error": RESERVED,
     "test_bad_types.py::test_a_type_of_ones_own_that_was_used_once_is_let_go": IMMORTAL,
     "test_bad_types.py::test_types_that_were_used_once_are_let_go": IMMORTAL,
     "test_crashes.py::test_a_signal_from_another_thread_kills_a_busy_one[bare-fault]": SENT,
@@ -36,7 +37,7 @@ CLOSED = "this Python closes an mmap under those who look at it"
 FAULTHANDLER = "this Python's faulthandler asks nobody below it"
 ARRAYS = "this Python's ctypes keeps every type of array"
 RESIZED = "this Python's ctypes resizes nothing"
-COLLECTED = "this Python collects when it likes"
+LATER = "this Python collects when it likes"
 CPYTHON_S_OBJECTS = "the example is about the objects of CPython"
 
 _ON_PYPY = {
@@ -51,7 +52,7 @@ _ON_PYPY = {
     "test_examples.py::test_a_walk_of_the_heap_finds_the_objects_and_survives_the_garbage": CPYTHON_S_OBJECTS,
     "test_gil.py::test_small_accesses_keep_the_gil": KEEPS_GIL,
     "test_guarded_view.py::test_an_mmap_stays_open_until_the_release": CLOSED,
-    "test_interruptions.py::test_a_space_with_pagers_may_go_while_others_are_looked_through": COLLECTED,
+    "test_interruptions.py::test_a_space_with_pagers_may_go_while_others_are_looked_through": LATER,
     "test_loading.py::test_without_builtins_that_fit_calls_go_through_ctypes": NO_BUILTINS,
     "test_planted_bugs.py": NO_CALLS,
     "test_previous_handlers.py::test_a_previous_crash_reporter_comes_after_faulthandler": FAULTHANDLER,

@@ -3,32 +3,21 @@
 
 import ctypes
 import errno
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from child import check, run
+from helpers_limit import limited
 from helpers_memory import READ, pattern, poke
+from helpers_regions import needs_maps
 from helpers_space import in_threads
 
 from axptr_native import PAGE_SIZE, guarded_call, uaccess
 from axptr_native._memory import READ_WRITE, map_memory, protect_memory
 
+pytestmark = needs_maps
+
 LARGE = 64 << 20
-
-
-@contextmanager
-def limited(room: int) -> Iterator[None]:
-    """Leave so many bytes of address space."""
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE_SIZE
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def copy_without_room() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from axptr_native._regions import ENDINGS
 from axptr_native.cli import main
 
 
-def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "axptr_native", *arguments]
+def run(*arguments: str, folder: Path, options: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, *options, "-m", "axptr_native", *arguments]
     return subprocess.run(
         command, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=LONG, check=False
     )
@@ -36,22 +37,13 @@ def test_selftest_catches_every_fault(tmp_path: Path) -> None:
     assert "\033" not in child.stdout
 
 
-def test_selftest_catches_as_many_below_faulthandler(tmp_path: Path) -> None:
+def test_selftest_catches_as_many_above_faulthandler(tmp_path: Path) -> None:
     """Where faulthandler is enabled from the start, no fault is lost, and it prints nothing."""
-    plain, below = (
-        subprocess.run(
-            [sys.executable, *options, "-m", "axptr_native", "selftest", "--json"],
-            cwd=tmp_path,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            check=True,
-        )
-        for options in ([], ["-X", "faulthandler"])
-    )
-    assert (json.loads(below.stdout)["lost"], below.stderr) == (0, "")
-    assert json.loads(below.stdout)["caught"] == json.loads(plain.stdout)["caught"]
+    plain = run("selftest", "--json", folder=tmp_path)
+    above = run("selftest", "--json", folder=tmp_path, options=["-X", "faulthandler"])
+    assert (above.returncode, above.stderr) == (0, "")
+    assert json.loads(above.stdout)["lost"] == 0
+    assert json.loads(above.stdout)["caught"] == json.loads(plain.stdout)["caught"]
 
 
 def test_without_an_output_the_exit_status_tells(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +127,7 @@ def test_info_names_the_handlers(tmp_path: Path) -> None:
 
 def test_info_names_a_faulthandler_below(tmp_path: Path) -> None:
     """A handler that was there before is listed below ours."""
-    child = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-m", "axptr_native", "info"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        check=True,
-    )
+    child = run("info", folder=tmp_path, options=["-X", "faulthandler"])
     line = next(line for line in child.stdout.splitlines() if line.startswith("SIGSEGV"))
     assert re.search(r"\(ours\), then .+ in .*(python|pypy)", line)
 

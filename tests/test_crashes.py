@@ -183,7 +183,7 @@ def body(case):
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         {what}()
-        for _ in range(20):
+        for _ in range(10):
             access()
     raise AssertionError("survived")
 in_forks(map(str, range(12)), body)

@@ -2,15 +2,12 @@
 """What is left of the testing kit's regions where the system refuses memory for them, in a child: nothing."""
 
 import errno
-import resource
 from pathlib import Path
 
 import pytest
 from child import LONG, check, run
-from helpers_limit import MOST, ROOMS, STEADY, Pressure
+from helpers_limit import MOST, ROOMS, STEADY, Pressure, limited
 from helpers_regions import MAKERS, left, needs_maps
-
-from axptr_native import PAGE_SIZE
 
 pytestmark = needs_maps
 
@@ -31,11 +28,9 @@ def test_without_mappings_nothing_is_left(tmp_path: Path) -> None:
 
 def refuse_address_space() -> None:
     _attempt_all()  # what is needed on the way is there afterwards
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE_SIZE
-    before, limit = left(), resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used, limit[1]))
-    refused = _attempt_all()
-    resource.setrlimit(resource.RLIMIT_AS, limit)
+    before = left()
+    with limited(0):
+        refused = _attempt_all()
     assert refused == dict.fromkeys(MAKERS, errno.ENOMEM), refused
     assert left() == before
     assert _attempt_all() == dict.fromkeys(MAKERS)

@@ -25,7 +25,8 @@ PROGRAM = ROOT / "tests" / "native_program" / "faults.c"
 
 def flags_of(target: Target) -> list[str]:
     """Return what the program is compiled with."""
-    return ["-target", target.triple, "-std=gnu11", "-O2", "-g0", "-D_GNU_SOURCE", "-pthread", "-Wall", "-Wextra"]
+    flags = ["-std=gnu11", "-O2", "-g0", "-D_GNU_SOURCE", "-fno-delete-null-pointer-checks", "-pthread"]
+    return ["-target", target.triple, *flags, "-Wall", "-Wextra"]
 
 
 def build_library(zig: Path, target: Target, folder: Path) -> Path:
