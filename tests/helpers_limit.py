@@ -3,11 +3,13 @@
 
 import ctypes
 import errno
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from helpers_memory import READ
 from helpers_python import let_go
 from helpers_space import NONE, RW, at, uncollected
@@ -18,6 +20,12 @@ from axptr_native._native import MAP_SHARED, fault_error, lib
 
 MOST = int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
 """Mappings up to which one may be split.  mmap goes one further."""
+needs_a_limit = [
+    pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up"),
+    pytest.mark.skipif(
+        "asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer's malloc needs mappings of its own"
+    ),
+]
 ROOMS = (-1, 0, 1, 2, 3)
 """Mappings that are left; -1: mmap fails too."""
 STEADY = {

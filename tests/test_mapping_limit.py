@@ -7,14 +7,13 @@ The second half of this file runs in a child, whose mappings are taken all but a
 import ctypes
 import errno
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from child import LONG, check, run
-from helpers_limit import MOST, ROOMS, STEADY, Pressure, hardware
+from helpers_limit import ROOMS, STEADY, Pressure, hardware, needs_a_limit
 from helpers_memory import READ, WRITE, pattern
 from helpers_python import IS_PYPY, let_go
 from helpers_space import NONE, RW, Disk, at
@@ -25,13 +24,7 @@ from test_aspace_model import Spaces
 
 from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserPtr, uaccess
 
-pytestmark = [
-    pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up"),
-    pytest.mark.skipif(
-        "asan" in os.environ.get("LD_PRELOAD", ""),
-        reason="the sanitizer's malloc needs mappings of its own",
-    ),
-]
+pytestmark = needs_a_limit
 
 DONE, REFUSED = "done", "ENOMEM, nothing changed"
 Pages = dict[int, tuple[MappingFlags, bytes]]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from child import LONG, check, run
-from helpers_limit import MOST, STEADY, Pressure, hardware
+from helpers_limit import STEADY, Pressure, hardware, needs_a_limit
 from helpers_memory import READ
 from helpers_space import NONE, Disk, at, spaced
 
 from axptr_native import PAGE_SIZE
 
-pytestmark = pytest.mark.skipif(MOST > 100_000, reason=f"{MOST} mappings take too long to use up")
+pytestmark = needs_a_limit
 
 
 def join_and_split(joined: int, last: int) -> None:
