@@ -70,7 +70,7 @@ static inline uintptr_t axp_find_two_way(uintptr_t from, size_t size, const void
 
     while (needle_size <= size && place <= size - needle_size) {
         size_t right = cut.start;
-        size_t left = cut.start;
+        size_t left;
 
         while (right < needle_size && axp_peek(from + place + right) == wanted[right])
             right++;
@@ -78,7 +78,7 @@ static inline uintptr_t axp_find_two_way(uintptr_t from, size_t size, const void
             place += right - cut.start + 1;
             continue;
         }
-        while (left > 0 && axp_peek(from + place + left - 1) == wanted[left - 1])
+        for (left = cut.start; left > 0 && axp_peek(from + place + left - 1) == wanted[left - 1];)
             left--;
         if (left == 0)
             return from + place;

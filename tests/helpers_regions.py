@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers_platform import MAPS, c_library
+from helpers_processor import TELLS_END_OF_FILE
 
 from axptr_native._regions import EMPTY, ENDINGS, Ending
 from axptr_native.testing import (
@@ -38,7 +39,7 @@ ENDED: dict[str, Maker] = {
 KINDS = tuple(SweepKind)
 """Those that sweeps can make here."""
 
-if Ending.END_OF_FILE not in ENDINGS:
+if Ending.END_OF_FILE not in ENDINGS or not TELLS_END_OF_FILE:
     del ENDED["truncated_file"]
     KINDS = tuple(kind for kind in KINDS if kind is not SweepKind.TRUNCATED_FILE)
 

@@ -22,6 +22,7 @@ from typing import Any
 from child import fault_exactly, hostile
 from helpers_memory import SIGNALS
 from helpers_platform import c_library
+from helpers_processor import TELLS_END_OF_FILE
 
 from axptr_native import (
     PAGE_SIZE,
@@ -49,6 +50,7 @@ RW = MappingFlags.READ | MappingFlags.WRITE
 WORD = ctypes.c_uint64
 POSIX = sys.platform != "win32"
 """There are signals, and files over reserved addresses, which a pager needs."""
+TOLD = [ending for ending in ENDINGS if ending is not Ending.END_OF_FILE or TELLS_END_OF_FILE]
 
 
 def content(page: int) -> bytes:
@@ -61,7 +63,7 @@ class Shared:
 
     def __init__(self, library: str, stack: ExitStack) -> None:
         self.strlen = c_library().strlen
-        self.edges = {ending: stack.enter_context(ending_memory(ending)).edge for ending in ENDINGS}
+        self.edges = {ending: stack.enter_context(ending_memory(ending)).edge for ending in TOLD}
         self.counter = stack.enter_context(ending_memory(Ending.HOLE)).start
         self.flickering = stack.enter_context(ending_memory(Ending.HOLE)).start
         self.space = stack.enter_context(AddrSpace(PAGES * PAGE_SIZE))
@@ -113,7 +115,7 @@ class Worker:
 
     def fault(self) -> None:
         """Fault, at an edge that others fault at too."""
-        ending = self.random.choice(ENDINGS)
+        ending = self.random.choice(TOLD)
         fault_exactly(self.shared.edges[ending], ending.value, SIGNALS[ending.value], self.random.randrange(60))
 
     def count(self) -> None:

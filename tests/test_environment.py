@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from child import check, clean_environment, run, run_command
+from helpers_memory import require
 from helpers_python import IS_PYPY
+
+from axptr_native._regions import Ending
 
 STATE = """
 import ctypes, faulthandler, sys
@@ -57,6 +60,7 @@ def test_a_caught_fault_leaves_the_threads_state_alone(
     company: str, ending: str, offset: int, hostile_library: Path, tmp_path: Path
 ) -> None:
     """MXCSR, x87 control word, rounding, true errno, mask and alternate stack are the same after a fault as before."""
+    require(Ending[ending])
     code = f"""
 {company}
 copy = address_of(_native.lib.axp_copy_from_user)

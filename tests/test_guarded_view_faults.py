@@ -87,7 +87,7 @@ def test_a_truncated_memmap_of_numpy_faults() -> None:
     numpy = pytest.importorskip("numpy", reason="numpy is not installed: its memmaps are not tried")
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(SIZE)
-        mapped = numpy.memmap(file.name, "i4", "r+", shape=(PAGES, PAGE_SIZE // 4))
+        mapped = numpy.memmap(file.name, "<i4", "r+", shape=(PAGES, PAGE_SIZE // 4))
         with GuardedView(mapped) as view, GuardedView(mapped[1:]) as later:
             view[0:4] = b"\1\0\0\0"
             assert mapped[0, 0] == 1
