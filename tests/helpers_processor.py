@@ -221,8 +221,11 @@ _IS_64_BITS = ctypes.sizeof(ctypes.c_void_p) == 8
 TELLS_END_OF_FILE = not (EMULATED and _MACHINE == "s390x")
 """Whether the address of a fault past the end of a file is told: that emulator gives its halves in the wrong order."""
 
-TOLD_OF_16 = 0 if _MACHINE == "s390x" else 16
-"""What the processor says of a fault at address 16."""
+
+def as_told(address: int) -> int:
+    """Return what the processor says of a fault at an address: on s390x no more than the page."""
+    return address & ~0xFFF if _MACHINE == "s390x" else address
+
 
 BEGINS_EARLY = 0 if (_MACHINE, os.name) == ("x86_64", "posix") and _IS_64_BITS else 7
 """How many bytes before its start the C library may begin to copy or set memory: elsewhere by the aligned word."""

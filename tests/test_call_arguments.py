@@ -14,7 +14,7 @@ from child import address_of
 from helpers_call import Converter, Standing, fault_of_call, stub
 from helpers_memory import END, LAST_CHARACTER, fault_of, poke
 from helpers_platform import c_library
-from helpers_processor import TOLD_OF_16
+from helpers_processor import as_told
 
 from axptr_native._caller import caller_of
 from axptr_native._regions import Region
@@ -298,7 +298,7 @@ def test_a_callable_restype_gets_a_c_int(callee: Any) -> None:
     """And only after a return, not after a fault."""
     callee.read_at.restype = callee.same_uint64.restype = lambda value: ("made", value)
     assert guarded_call(callee.same_uint64, c_uint64((1 << 40) - 2)) == ("made", -2)
-    assert fault_of_call(callee.read_at, 16).address == TOLD_OF_16
+    assert fault_of_call(callee.read_at, 16).address == as_told(16)
 
 
 def test_a_restypes_own_check_is_asked_about_results_only(callee: Any) -> None:
@@ -315,7 +315,7 @@ def test_a_restypes_own_check_is_asked_about_results_only(callee: Any) -> None:
 
     callee.read_at.restype = callee.same_int32.restype = Status
     assert guarded_call(callee.same_int32, 3) == callee.same_int32(3) == -3
-    assert fault_of_call(callee.read_at, 16).address == TOLD_OF_16
+    assert fault_of_call(callee.read_at, 16).address == as_told(16)
     with pytest.raises(RuntimeError, match="zero"):
         guarded_call(callee.same_int32, 0)
     assert asked == [3, 3, 0]
@@ -329,7 +329,7 @@ def test_errcheck_gets_result_function_and_arguments(callee: Any) -> None:
     same.errcheck = lambda *checked: checked[2]
     assert guarded_call(same, 7) == same(7) == 7
     callee.read_at.errcheck = Mock(side_effect=AssertionError)
-    assert fault_of_call(callee.read_at, 16).address == TOLD_OF_16
+    assert fault_of_call(callee.read_at, 16).address == as_told(16)
 
 
 def test_a_text_is_read_by_a_guarded_access(callee: Any, region: Region) -> None:
