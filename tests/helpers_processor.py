@@ -191,6 +191,7 @@ _EMULATED_PROCESSORS: dict[str, Reasons] = {
                 "test_guarded_view_faults.py::test_a_truncated_memmap_of_numpy_faults",
                 "test_guarded_view_faults.py::test_shared_memory_is_viewed_and_faults_when_it_shrinks",
                 "test_guarded_view_faults.py::test_threads_read_right_bytes_or_fault_while_a_file_is_truncated",
+                "test_process_space.py::test_files_are_mapped_from_an_offset",
                 "test_readme.py::test_a_block_of_python_runs[code0]",
                 "test_readme.py::test_the_message_in_the_readme_is_the_real_one",
                 "test_sweep_reports.py::test_a_report_of_an_edge_at_the_end_of_a_row_marks_it_there",
