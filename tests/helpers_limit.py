@@ -26,6 +26,7 @@ needs_a_limit = [
         "asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer's malloc needs mappings of its own"
     ),
 ]
+"""For the tests of a file that goes to that limit."""
 ROOMS = (-1, 0, 1, 2, 3)
 """Mappings that are left; -1: mmap fails too."""
 STEADY = {
@@ -125,7 +126,7 @@ def _page(address: int) -> tuple[MappingFlags, bytes]:
 
 @contextmanager
 def limited(room: int) -> Iterator[None]:
-    """Leave so many bytes of address space."""
+    """Leave so many bytes of address space for the time of a block."""
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE_SIZE
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + room, before[1]))

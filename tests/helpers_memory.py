@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import pytest
 from helpers_platform import NOT_HERE
 
-from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags
+from axptr_native import PAGE_SIZE, FaultError, FaultReason, MappingFlags, uaccess
 from axptr_native._memory import READ_WRITE, map_memory, unmap_memory
 from axptr_native._native import ADDRESS_MAX, MAP_FIXED, check_status, lib
 from axptr_native._regions import Ending, Region, ending_memory
@@ -73,6 +73,15 @@ class Indexed:
 
     def __index__(self) -> int:
         return self.value
+
+
+def reason_at(address: int) -> FaultReason | None:
+    """Return why a byte cannot be read, or None if it can."""
+    try:
+        uaccess.copy_from_user(address, 1)
+    except FaultError as error:
+        return error.reason
+    return None
 
 
 def require(ending: Ending) -> None:

@@ -51,6 +51,7 @@ WORD = ctypes.c_uint64
 POSIX = sys.platform != "win32"
 """There are signals, and files over reserved addresses, which a pager needs."""
 TOLD = [ending for ending in ENDINGS if ending is not Ending.END_OF_FILE or TELLS_END_OF_FILE]
+"""Ends whose faults are told as what they are."""
 
 
 def content(page: int) -> bytes:

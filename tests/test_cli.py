@@ -128,6 +128,7 @@ def test_info_names_the_handlers(tmp_path: Path) -> None:
 def test_info_names_a_faulthandler_below(tmp_path: Path) -> None:
     """A handler that was there before is listed below ours."""
     child = run("info", folder=tmp_path, options=["-X", "faulthandler"])
+    assert (child.returncode, child.stderr) == (0, "")
     line = next(line for line in child.stdout.splitlines() if line.startswith("SIGSEGV"))
     assert re.search(r"\(ours\), then .+ in .*(python|pypy)", line)
 

@@ -44,20 +44,18 @@ def test_a_library_of_another_interface_is_an_import_error(monkeypatch: pytest.M
     monkeypatch.setattr(_native, "ABI_VERSION", _native.ABI_VERSION + 1)
     with pytest.raises(ImportError) as caught:
         _native._load()
-    had = _native.ABI_VERSION - 1
-    assert f"{NAME} has ABI version {had}, this package needs {had + 1}: install the package again." in str(
-        caught.value
-    )
+    needed = _native.ABI_VERSION
+    told = f"{NAME} has ABI version {needed - 1}, this package needs {needed}: install the package again."
+    assert str(caught.value).endswith(told)
 
 
 def test_a_library_that_lacks_a_function_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is of another version, and the cause names the function."""
     missing = ("axp_of_the_next_version", None, ())
     monkeypatch.setattr(_native, "_PRIVATE_PROTOTYPES", (*_native._PRIVATE_PROTOTYPES, missing))
-    with pytest.raises(
-        ImportError, match="is of another version than this package: install the package again"
-    ) as caught:
+    with pytest.raises(ImportError) as caught:
         _native._load()
+    assert str(caught.value).endswith(f"{NAME} is of another version than this package: install the package again.")
     assert missing[0] in str(caught.value.__cause__)
 
 

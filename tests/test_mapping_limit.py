@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from child import LONG, check, run
 from helpers_limit import ROOMS, STEADY, Pressure, hardware, needs_a_limit
-from helpers_memory import READ, WRITE, pattern
+from helpers_memory import READ, WRITE, pattern, reason_at
 from helpers_python import IS_PYPY, let_go
 from helpers_space import NONE, RW, Disk, at
 from hypothesis import Phase, settings
@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from test_aspace_model import Spaces
 
-from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserPtr, uaccess
+from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, MappingFlags, UserPtr
 
 pytestmark = needs_a_limit
 
@@ -314,18 +314,10 @@ def release_from_the_middle() -> None:
     with pressure.leaving(0):
         del spaces[first]
         let_go()
-        assert reason(base) is FaultReason.NOT_PERMITTED
+        assert reason_at(base) is FaultReason.NOT_PERMITTED
     spaces.pop()
     let_go()
-    assert reason(base) is FaultReason.NOT_MAPPED
-
-
-def reason(address: int) -> FaultReason | None:
-    try:
-        uaccess.copy_from_user(address, 1)
-    except FaultError as error:
-        return error.reason
-    return None
+    assert reason_at(base) is FaultReason.NOT_MAPPED
 
 
 # ---- The tests. ----

@@ -7,19 +7,11 @@ from collections import deque
 
 import pytest
 from helpers_lines import before_each_line
+from helpers_memory import reason_at
 from helpers_python import let_go
 from helpers_space import uncollected
 
-from axptr_native import PAGE_SIZE, AddrSpace, FaultError, FaultReason, uaccess
-
-
-def reason_at(address: int) -> FaultReason | None:
-    """Return why a byte cannot be read, or None if it can."""
-    try:
-        uaccess.copy_from_user(address, 1)
-    except FaultError as error:
-        return error.reason
-    return None
+from axptr_native import PAGE_SIZE, AddrSpace, FaultReason
 
 
 def are_gone(addresses: list[int]) -> bool:

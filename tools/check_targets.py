@@ -24,7 +24,7 @@ PROGRAM = ROOT / "tests" / "native_program" / "faults.c"
 
 
 def flags_of(target: Target) -> list[str]:
-    """Return what the program is compiled with."""
+    """Return what the program is compiled with, and, where that is static, the library as well."""
     flags = ["-std=gnu11", "-O2", "-g0", "-D_GNU_SOURCE", "-fno-delete-null-pointer-checks", "-pthread"]
     return ["-target", target.triple, *flags, "-Wall", "-Wextra"]
 
