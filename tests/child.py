@@ -32,6 +32,12 @@ HANG = 10 * SLOWER
 LONG = 60 * SLOWER
 """Seconds that anything else may take."""
 
+FAULTS = [signal.SIGSEGV]
+"""The signals of which faults are told exactly."""
+
+if sys.platform != "win32" and TELLS_END_OF_FILE:  # Windows has one signal for all
+    FAULTS.append(signal.SIGBUS)
+
 
 class Outcome(NamedTuple):
     """How a child ended."""
@@ -153,9 +159,8 @@ def guarded_fault(number: signal.Signals) -> None:
 
 def guarded_faults() -> None:
     """Make guarded accesses fault with each signal and check every field of the exceptions."""
-    guarded_fault(signal.SIGSEGV)
-    if sys.platform != "win32" and TELLS_END_OF_FILE:  # Windows has one signal for all
-        guarded_fault(signal.SIGBUS)
+    for number in FAULTS:
+        guarded_fault(number)
 
 
 def fault_exactly(edge: int, reason: Any, number: int, good: int = 13) -> None:

@@ -36,12 +36,14 @@ ENDED: dict[str, Maker] = {
 }
 """Those whose data ends at the edge."""
 
-KINDS = tuple(SweepKind)
-"""Those that sweeps can make here."""
-
 if Ending.END_OF_FILE not in ENDINGS or not TELLS_END_OF_FILE:
     del ENDED["truncated_file"]
-    KINDS = tuple(kind for kind in KINDS if kind is not SweepKind.TRUNCATED_FILE)
+
+MADE = tuple(kind for kind in SweepKind if kind is not SweepKind.TRUNCATED_FILE or Ending.END_OF_FILE in ENDINGS)
+"""The kinds that sweeps can make here."""
+
+KINDS = tuple(kind for kind in MADE if kind is not SweepKind.TRUNCATED_FILE or TELLS_END_OF_FILE)
+"""Those whose edge can be touched."""
 
 TRUNCATED = [truncated_file] if "truncated_file" in ENDED else []
 """It, where it can be made."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from child import CRASHING, HANG, Outcome, check, ends, run
 from helpers_compiled import FILES
+from helpers_processor import as_told
 
 each_company = pytest.mark.parametrize("enable", ["", "faulthandler.enable()"], ids=["bare", "faulthandler"])
 
@@ -168,7 +169,7 @@ def overflow():
     for _ in range(3):
         error = caught(library.overflow_stack)
         assert error.signal == signal.SIGSEGV and error.symbol == "recurse in {FILES.format("callee")}", error
-        assert caught(library.read_at, 16).address == 16
+        assert caught(library.read_at, 16).address == {as_told(16)}
         assert copy_from_user(ctypes.addressof(good), 4) == b"good"
 good = ctypes.create_string_buffer(b"good")
 def put_up(size, flags=0):
@@ -213,8 +214,8 @@ with ThreadPoolExecutor(4) as pool:
 
 def test_a_fault_under_a_faulthandler_that_came_later_is_an_exception(callee_library: Path, tmp_path: Path) -> None:
     """A call puts the handlers on top again, so that faulthandler does not speak."""
-    code = "faulthandler.enable()\nfor _ in range(100):\n    assert caught(library.read_at, 16).address == 16"
-    survives(code, callee_library, tmp_path)
+    fault = f"assert caught(library.read_at, 16).address == {as_told(16)}"
+    survives(f"faulthandler.enable()\nfor _ in range(100):\n    {fault}", callee_library, tmp_path)
 
 
 WITHOUT_STACK = "" if sys.platform == "win32" else STACKS["none"]

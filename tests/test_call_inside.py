@@ -14,6 +14,7 @@ from child import address_of
 from helpers_call import BAD, fault_of_call
 from helpers_memory import READ, WRITE, fault_of, faulted, seen
 from helpers_platform import c_read
+from helpers_processor import as_told
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, is_accessing_user_memory
 from axptr_native._native import lib
@@ -92,7 +93,7 @@ def test_a_fault_after_a_callback_has_returned_is_an_exception(
     values: list[int] = []
     remember(lambda value: values.append(value) or 0)  # type: ignore[func-returns-value]
     error = fault_of_call(callee.call_remembered_and_read, 7, BAD)
-    assert (values, error.address) == ([7], 16)
+    assert (values, error.address) == ([7], as_told(16))
 
 
 def test_a_function_that_jumps_back_by_itself_returns(callee: Any) -> None:
@@ -103,14 +104,14 @@ def test_a_function_that_jumps_back_by_itself_returns(callee: Any) -> None:
 def test_a_function_that_recovers_from_faults_by_itself_does(callee: Any) -> None:
     """A function with a SIGSEGV handler of its own gets its fault, and the next one is the call's again."""
     assert guarded_call(callee.recover_by_itself, BAD) == signal.SIGSEGV
-    assert fault_of_call(callee.read_at, BAD).address == 16
+    assert fault_of_call(callee.read_at, BAD).address == as_told(16)
 
 
 @pytest.mark.parametrize("bad", [False, True], ids=["returns", "faults"])
 def test_signals_during_a_call_reach_their_handlers(callee: Any, bad: bool) -> None:
     """A handler of the function's own is called a thousand times, and the call ends as it would."""
     if bad:
-        assert fault_of_call(callee.await_signals, signal.SIGUSR1, 1000, BAD).address == 16
+        assert fault_of_call(callee.await_signals, signal.SIGUSR1, 1000, BAD).address == as_told(16)
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # the function has not put it back
     else:
         assert guarded_call(callee.await_signals, signal.SIGUSR1, 1000, None) == 1000

@@ -10,8 +10,10 @@ ALIVE = """
 import atexit, ctypes, mmap, os, sys, tempfile, threading
 from axptr_native import *
 from axptr_native.uaccess import copy_from_user
+from helpers_processor import TELLS_END_OF_FILE
 RW = MappingFlags.READ | MappingFlags.WRITE
-PAGERS = CUT = sys.platform != "win32"  # Windows has none, and does not cut a file that is mapped
+PAGERS = sys.platform != "win32"
+CUT = PAGERS and TELLS_END_OF_FILE  # Windows does not cut a file that is mapped
 space = AddrSpace(64 * PAGE_SIZE)
 memory = space.map_alloc(space.base, 4 * PAGE_SIZE, RW)
 give, take = (lambda page, access: b"p" * PAGE_SIZE), (lambda page, data: None)

@@ -163,12 +163,14 @@ def copy_twice(address: int, size: int) -> bytes:
     return uaccess.copy_from_user(address, size, release_gil=True)
 
 
+SWAPPED = ctypes.c_uint64.__ctype_be__ if sys.byteorder == "little" else ctypes.c_uint64.__ctype_le__
+
 IN_PYTHON: dict[str, Read] = {
     "copy_from_user, by keyword": lambda address, size: uaccess.copy_from_user(addr=address, size=size),
     "copy_from_user, partial": copy_twice,
     "copy_in_user": lambda address, size: uaccess.copy_in_user(address + PAGE_SIZE, address, size),
     "copy_struct_from_user": lambda address, size: uaccess.copy_struct_from_user(address, size, Word),
-    "get_user": lambda address, _: uaccess.get_user(address, ctypes.c_uint64.__ctype_be__),
+    "get_user": lambda address, _: uaccess.get_user(address, SWAPPED),
     "check_zeroed_user": uaccess.check_zeroed_user,
     "clear_user": uaccess.clear_user,
 }

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from child import Outcome, check, ends, fork_outcomes, run
+from child import FAULTS, Outcome, check, ends, fork_outcomes, run
 
 SIGNALS = [name for name in ("SIGSEGV", "SIGBUS") if hasattr(signal, name)]
 DISPOSITIONS = ("signal.SIG_DFL", "signal.SIG_IGN", "lambda number, frame: None")
@@ -51,7 +51,7 @@ def test_faulthandler_of_the_interpreter_stays_silent(
         "import axptr_native; faulthandler.enable(); faulthandler.enable()",
         "faulthandler.enable(); import axptr_native; faulthandler.disable()",
         "import axptr_native; faulthandler.enable(); faulthandler.disable()",
-        f"import axptr_native; faulthandler.enable(); guarded_fault(signal.{SIGNALS[-1]}); faulthandler.disable()",
+        "import axptr_native; faulthandler.enable(); guarded_fault(FAULTS[-1]); faulthandler.disable()",
     ],
 )
 def test_faulthandler_changes_no_guarded_fault(code: str, again: str, tmp_path: Path) -> None:
@@ -156,13 +156,13 @@ def test_a_disposition_set_earlier_changes_no_guarded_fault(disposition: str, tm
     faults_are_caught(code + "import axptr_native\nguarded_faults()", tmp_path)
 
 
-@pytest.mark.parametrize("name", SIGNALS)
-def test_the_first_fault_under_a_new_faulthandler_is_caught(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", FAULTS, ids=lambda number: number.name)
+def test_the_first_fault_under_a_new_faulthandler_is_caught(number: signal.Signals, tmp_path: Path) -> None:
     """Right after faulthandler.enable(), with nobody having looked, a fault is caught at the price of one banner."""
     code = f"""
 import axptr_native
 from axptr_native._regions import Ending, ending_memory
-number = signal.{name}
+number = signal.{number.name}
 ending = Ending.END_OF_FILE if number.name == "SIGBUS" else Ending.HOLE
 with ending_memory(ending) as region:
     faulthandler.enable()
@@ -205,7 +205,7 @@ def second_fault(number):
         assert (fault.address, fault.transferred, fault.signal) == (region.edge, 13, number)
 
 def both():
-    for number in [signal.Signals[name] for name in ("SIGSEGV", "SIGBUS") if hasattr(signal, name)]:
+    for number in FAULTS:
         guarded_fault(number)
         second_fault(number)
 """

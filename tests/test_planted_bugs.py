@@ -8,6 +8,7 @@ import pytest
 from helpers_compiled import FILES, compile_library
 from helpers_memory import READ, WRITE, Seen, faulted, seen
 from helpers_planted import BEFORE, PLANTED, Planted
+from helpers_processor import as_told
 
 from axptr_native import FaultReason
 from axptr_native.call import CallFaultError, guarded_call
@@ -48,7 +49,7 @@ def expected(planted: Planted, case: Case[int]) -> Seen | None:
     if beyond is None:
         return None
     address = case.edge - beyond if case.kind in BEFORE else case.edge + beyond
-    return faulted(int(address), 0, REASONS[case.kind], planted.access)
+    return faulted(as_told(address), 0, REASONS[case.kind], planted.access)
 
 
 @each_bug
@@ -84,7 +85,7 @@ def test_a_use_of_what_was_given_back_is_found(library: Any) -> None:
     region, reader = detach(library, "bug")
     with pytest.raises(CallFaultError) as caught:
         guarded_call(library.reader_next, reader)
-    assert seen(caught.value) == faulted(int(region.address) + 1, 0, FaultReason.NOT_MAPPED, READ)
+    assert seen(caught.value) == faulted(as_told(region.address + 1), 0, FaultReason.NOT_MAPPED, READ)
 
 
 def test_the_corrected_reader_has_nothing_left_to_use(library: Any) -> None:
@@ -99,7 +100,7 @@ def test_a_write_to_what_can_only_be_read_is_found(library: Any) -> None:
     with read_only(b"january\0") as region:
         with pytest.raises(CallFaultError) as caught:
             guarded_call(library.bug_capitalize, copy, region)
-        assert seen(caught.value) == faulted(int(region.address), 0, FaultReason.NOT_PERMITTED, WRITE)
+        assert seen(caught.value) == faulted(as_told(region.address), 0, FaultReason.NOT_PERMITTED, WRITE)
         assert (region.view()[:], copy.value) == (b"january\0", b"january")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from helpers_memory import READ, WRITE, Indexed, fault_of, faulted, pattern, peek, poke, seen
 from helpers_platform import c_library
-from helpers_processor import BEGINS_EARLY
+from helpers_processor import BEGINS_EARLY, as_told
 from helpers_regions import ENDED, LIBC, MAKERS, TRUNCATED, left, needs_maps
 from helpers_space import uncollected
 
@@ -210,7 +210,8 @@ def test_read_only_data_is_unwritten_by_c() -> None:
     with read_only(DATA) as region:
         for position in range(len(DATA)):
             at = region.address + position
-            assert seen(call_fault(LIBC.memset, at, 0, 1)) == faulted(at, 0, FaultReason.NOT_PERMITTED, WRITE)
+            found = seen(call_fault(LIBC.memset, at, 0, 1))
+            assert found == faulted(as_told(at), 0, FaultReason.NOT_PERMITTED, WRITE)
         assert region.view()[:] == DATA
 
 

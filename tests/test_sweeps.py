@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from helpers_memory import READ, Indexed, pattern, peek
-from helpers_processor import BEGINS_EARLY
+from helpers_processor import BEGINS_EARLY, as_told
 from helpers_python import let_go
-from helpers_regions import KINDS, LIBC, left, needs_maps
+from helpers_regions import KINDS, LIBC, MADE, left, needs_maps
 from helpers_space import uncollected
 
 from axptr_native import PAGE_SIZE, FaultError, FaultReason, guarded_call, uaccess
@@ -89,7 +89,7 @@ def test_one_byte_too_many_in_c_is_found_at_the_edge(kind: SweepKind) -> None:
     for number, case in enumerate(sweep(lambda region: copy(region, 1), DATA, kinds=kind)):
         assert isinstance(case.error, FaultError), str(case)
         assert (case.error.reason, case.error.access) == (REASONS[kind], READ)
-        assert case.edge - BEGINS_EARLY * early <= case.error.address <= case.edge
+        assert as_told(case.edge - BEGINS_EARLY * early) <= case.error.address <= as_told(case.edge)
         assert case.offset == number
     for number, case in enumerate(sweep(lambda region: copy(region, 0), DATA, kinds=kind)):
         expected = DATA[len(DATA) - number :] if kind is BEFORE else DATA[:number]
@@ -128,7 +128,7 @@ def test_the_end_moves_by_whole_elements(kind: SweepKind, element: int) -> None:
 
 def test_all_ends_after_the_data_are_swept_unless_kinds_are_given() -> None:
     """Left out, kinds are all whose edge comes after; given, they are taken in their order, by name or member."""
-    names = [str(kind) for kind in KINDS]
+    names = [str(kind) for kind in MADE]
     assert [name for name in names if name != "truncated_file"] == [
         "guard_page_after",
         "hole_after",
@@ -136,7 +136,7 @@ def test_all_ends_after_the_data_are_swept_unless_kinds_are_given() -> None:
     ]
     kinds: list[tuple[dict[str, Any], list[str]]] = [
         ({}, names[:-1]),
-        ({"kinds": KINDS}, names),
+        ({"kinds": MADE}, names),
         ({"kinds": names[::-1]}, names[::-1]),
         ({"kinds": iter([BEFORE, "hole_after"])}, ["guard_page_before", "hole_after"]),
         ({"kinds": "hole_after"}, ["hole_after"]),

@@ -107,14 +107,17 @@ def apt_of(suite: str, architectures: Sequence[str], home: Path) -> Iterator[tup
 
 def unpack(packages: Sequence[str], suite: str, architectures: Sequence[str], made: Path) -> None:
     """Fetch packages and what they depend on, and unpack them all into a new folder."""
+    require("tar")
     with apt_of(suite, architectures, made.parent) as (folder, environment):
         command = ["apt-get", "-qq", "install", "--yes", "--download-only", *packages]
         output_or_skip(command, "the packages cannot be fetched", environment=environment, cwd=folder)
         for name in ("bin", "lib", "lib64", "sbin"):
             (made / "usr" / name).mkdir(parents=True)
             (made / name).symlink_to(f"usr/{name}")
+        # Not by dpkg-deb alone, which puts a folder in the place of a link to one.
+        extract = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory="$2"'
         for archive in sorted((folder / "archives").glob("*.deb")):
-            output_or_skip(["dpkg-deb", "--extract", archive, made], f"{archive.name} cannot be unpacked")
+            output_or_skip(["sh", "-c", extract, "sh", archive, made], f"{archive.name} cannot be unpacked")
 
 
 def unpack_sources(package: str, suite: str, made: Path) -> None:

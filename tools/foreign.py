@@ -23,12 +23,12 @@ from typing import NamedTuple
 import tomllib
 from debian_packages import CACHE, SUITE, making, output_or_skip, own_architecture, require, unpack
 from emulator import emulator
-from programs import ROOT, check_in_scratch, output_of
+from programs import ROOT, SkipError, check_in_scratch, output_of
 
 HOME = CACHE / "foreign"
 
-PYTHON = "3.13"
-"""What :data:`SUITE` has."""
+OLDER = "bookworm"
+"""The release taken in the place of :data:`SUITE` where a mirror has not got a processor's part of that whole."""
 
 FOREIGN = ("libc-bin", "python3", "python3-numpy")
 NATIVE = ("cmake", "coreutils", "dash", "ninja-build", "procps", "python3-hypothesis")
@@ -111,12 +111,32 @@ def root_of(name: str, kind: Processor) -> Path:
     listed = root / "packages"
     if not listed.exists() or listed.read_text().split() != packages:
         print(f"fetching Python for {name} and its compiler ...", flush=True)
-        with making(root) as made:
-            unpack(packages, SUITE, [own_architecture(), name], made)
-            complete(made, kind)
-            (made / "packages").write_text(" ".join(packages))
-    install_tests(root / "usr" / "local" / "lib" / f"python{PYTHON}" / "dist-packages")
+        try:
+            fetch(root, name, kind, packages, SUITE)
+        except SkipError as error:
+            print(f"{error}; fetching those of {OLDER} ...", flush=True)
+            fetch(root, name, kind, packages, OLDER)
+    install_tests(root)
     return root
+
+
+def fetch(root: Path, name: str, kind: Processor, packages: Sequence[str], suite: str) -> None:
+    """Make the folder of a release's packages."""
+    with making(root) as made:
+        unpack(packages, suite, [own_architecture(), name], made)
+        complete(made, kind)
+        (made / "packages").write_text(" ".join(packages))
+
+
+def python_of(root: Path) -> Path:
+    """Return the program that the processor's ``python3`` is, ``python3.13`` for instance."""
+    bin_folder = root / "usr" / "bin"
+    return bin_folder / (bin_folder / "python3").readlink()
+
+
+def packages_of(root: Path) -> Path:
+    """Return the folder in which that Python looks for what is not Debian's."""
+    return root / "usr" / "local" / "lib" / python_of(root).name / "dist-packages"
 
 
 def complete(root: Path, kind: Processor) -> None:
@@ -129,7 +149,7 @@ def complete(root: Path, kind: Processor) -> None:
         links[root / "usr" / "lib" / kind.triplet / f"lib{name}.so.3"] = f"{name}/lib{name}.so.3"
     for link, target in links.items():
         link.symlink_to(target)
-    packages = root / "usr" / "local" / "lib" / f"python{PYTHON}" / "dist-packages"
+    packages = packages_of(root)
     packages.mkdir(parents=True)
     (packages / "site.pth").write_text("/site\n")
 
@@ -145,15 +165,17 @@ def binfmt_rule(program: Path, interpreter: Path) -> str:
     return f":{interpreter.name}:M::{encoded[0]}:{encoded[1]}:{interpreter}:F"
 
 
-def install_tests(packages: Path) -> None:
+def install_tests(root: Path) -> None:
     """Install what the tests need and has no machine code, unless it is there."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         group = tomllib.load(file)["dependency-groups"]["test"]
     needed = [name for name in group if name != "hypothesis"]  # which has some, and is Debian's
+    packages = packages_of(root)
     installed = packages / "installed"
     if installed.exists() and installed.read_text().splitlines() == needed:
         return
-    options = ["--python-version", PYTHON, "--only-binary=:all:", "--platform", "any", "--target", str(packages)]
+    version = python_of(root).name.removeprefix("python")
+    options = ["--python-version", version, "--only-binary=:all:", "--platform", "any", "--target", str(packages)]
     output_or_skip([*PIP, "--upgrade", *options, *needed], "pip cannot install what the tests need")
     installed.write_text("\n".join(needed))
 
@@ -174,7 +196,7 @@ def run_suite(name: str, arguments: Sequence[str], site: Path, wheel: Path | Non
     kind = PROCESSORS[name]
     require(*TOOLS)
     root = root_of(name, kind)
-    rule = binfmt_rule(root / "usr" / "bin" / f"python{PYTHON}", emulator(kind.qemu)) if kind.qemu else ""
+    rule = binfmt_rule(python_of(root), emulator(kind.qemu)) if kind.qemu else ""
     if wheel is None:
         pure = ("--no-deps", "--no-build-isolation", "--config-settings=wheel.cmake=false", "--target", site)
         output_of([*PIP, *pure, ROOT])
